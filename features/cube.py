@@ -1,0 +1,212 @@
+"""The cube: one float32 array of entities × steps × features, and its index.
+
+This is where features and models meet: models take the array, and windows are views on it.
+"""
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from features.aggregate import INTENSITY_UNITS, Counts, Step, step_range
+from features.cameo import cameo_table
+from features.vocabulary import OTHER, Block, Vocabulary
+
+_FIELD_OF_BLOCK: dict[Block, str] = {
+    "event_type": "event_code",
+    "quad": "event_code",
+    "root": "event_code",
+    "source_sector": "source_sectors",
+    "target_sector": "target_sectors",
+}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Cube:
+    """Proportions of every entity in every step, with the number of events behind each.
+
+    Attributes
+    ----------
+    values
+        float32 ``(E, S, F)``; NaN throughout a step that has no events.
+    exposure
+        int64 ``(E, S)``: events in the step.
+    entities
+        Names, sorted, as many as E.
+    steps
+        datetime64[D], the first day of each step, without gaps, as many as S.
+    features
+        Names, as many as F.
+    step
+        How long a step is.
+    """
+
+    values: NDArray[np.float32]
+    exposure: NDArray[np.int64]
+    entities: tuple[str, ...]
+    steps: NDArray[np.datetime64]
+    features: tuple[str, ...]
+    step: Step
+
+    def index(self) -> pl.DataFrame:
+        """Return ``entity`` and ``step_start`` of every cell, entity by entity."""
+        entities, steps = pl.Series(self.entities, dtype=pl.String), pl.Series(self.steps)
+        return pl.DataFrame(
+            {
+                "entity": entities.gather(np.repeat(np.arange(len(entities)), len(steps))),
+                "step_start": steps.cast(pl.Date).gather(
+                    np.tile(np.arange(len(steps)), len(entities))
+                ),
+            }
+        )
+
+    def proportions(self) -> pl.DataFrame:
+        """Return the cube as a table, one row an entity and step, empty steps included.
+
+        Returns
+        -------
+        pl.DataFrame
+            ``entity``, ``step_start``, ``n_events`` and a float32 column a feature, null where
+            there are no events.
+        """
+        flat = self.values.reshape(-1, len(self.features))
+        table = pl.from_numpy(flat, schema=list(self.features), orient="row").fill_nan(None)
+        return pl.concat(
+            [
+                self.index().with_columns(n_events=pl.Series(self.exposure.reshape(-1))),
+                table,
+            ],
+            how="horizontal",
+        )
+
+
+def build_cube(
+    counts: Counts,
+    vocabulary: Vocabulary,
+    *,
+    step: Step,
+    first: date | None = None,
+    last: date | None = None,
+) -> Cube:
+    """Encode counts by a vocabulary into proportions for every entity and step.
+
+    Parameters
+    ----------
+    counts
+        From `features.aggregate.count_events`, with the fields that the vocabulary needs.
+    vocabulary
+        The features.
+    step
+        As counted.
+    first, last
+        Days in the first and last step; by default those of the earliest and latest counts.
+
+    Returns
+    -------
+    Cube
+        Every entity that is in `counts`; every step from first to last.
+
+    Raises
+    ------
+    ValueError
+        If there are no counts.
+    """
+    totals = counts.totals
+    if totals.is_empty():
+        msg = "no events to encode: got empty counts; check that the events carry this entity"
+        raise ValueError(msg)
+    bounds = totals.select(pl.col("step_start").min().alias("a"), pl.col("step_start").max().alias("b"))
+    steps = step_range(first or bounds["a"][0], last or bounds["b"][0], step)
+    entities = totals["entity"].unique().sort()
+    placed = _Placement(entities=entities, steps=steps)
+    exposure = np.zeros((len(entities), len(steps)), np.int64)
+    values = np.zeros((*exposure.shape, len(vocabulary.features)), np.float32)
+    cells = placed.locate(totals)
+    exposure[cells.e, cells.s] = cells.rows["n_events"].to_numpy()
+    _fill_shares(values, exposure, counts, vocabulary, placed)
+    _fill_scalars(values, exposure, cells, vocabulary)
+    values[exposure == 0] = np.nan
+    return Cube(
+        values=values,
+        exposure=exposure,
+        entities=tuple(entities),
+        steps=steps.to_numpy().astype("datetime64[D]"),
+        features=vocabulary.names,
+        step=step,
+    )
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """Rows of a table and where in the cube each belongs."""
+
+    rows: pl.DataFrame
+    e: NDArray[Any]
+    s: NDArray[Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Placement:
+    entities: pl.Series
+    steps: pl.Series
+
+    def locate(self, table: pl.DataFrame) -> _Cells:
+        """Find the cell of each row; rows outside the steps are dropped."""
+        order = pl.DataFrame({"entity": self.entities}).with_row_index("_e")
+        when = pl.DataFrame({"step_start": self.steps}).with_row_index("_s")
+        rows = table.join(order, on="entity").join(when, on="step_start")
+        return _Cells(rows, rows["_e"].to_numpy(), rows["_s"].to_numpy())
+
+
+def _fill_shares(
+    values: NDArray[np.float32],
+    exposure: NDArray[np.int64],
+    counts: Counts,
+    vocabulary: Vocabulary,
+    placed: _Placement,
+) -> None:
+    """Divide the count of each category by the events in the step."""
+    by = ["entity", "step_start", "position"]
+    for block, field in _FIELD_OF_BLOCK.items():
+        positions = vocabulary.positions(block)
+        if not positions:
+            continue
+        found = (
+            counts.categories.filter(pl.col("field") == field)
+            .with_columns(position=_position(block, positions))
+            .filter(pl.col("position").is_not_null())
+            .group_by(by)
+            .agg(pl.col("n_events").sum())
+        )
+        cells = placed.locate(found)
+        n = cells.rows["n_events"].to_numpy()
+        values[cells.e, cells.s, cells.rows["position"].to_numpy()] = (
+            n / exposure[cells.e, cells.s]
+        )
+
+
+def _position(block: Block, positions: dict[str, int]) -> pl.Expr:
+    """Return the feature of a category; codes outside the vocabulary are ``other``."""
+    category = pl.col("category")
+    if block in {"quad", "root"}:
+        table = cameo_table()
+        category = category.replace_strict(table["code"], table[block], default=None)
+    return category.replace_strict(positions, default=positions.get(OTHER), return_dtype=pl.UInt32)
+
+
+def _fill_scalars(
+    values: NDArray[np.float32],
+    exposure: NDArray[np.int64],
+    cells: _Cells,
+    vocabulary: Vocabulary,
+) -> None:
+    for position in vocabulary.positions("intensity").values():
+        mean = cells.rows["intensity_sum"].to_numpy() / (
+            INTENSITY_UNITS * cells.rows["n_events"].to_numpy()
+        )
+        values[cells.e, cells.s, position] = (mean + 10) / 20
+    for position in vocabulary.positions("log_volume").values():
+        values[:, :, position] = np.log1p(exposure)

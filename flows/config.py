@@ -1,0 +1,121 @@
+"""The configuration of a run: one file, overridden by the command line, checked as a whole."""
+
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from features.aggregate import Entity, Step
+from features.ingest import IngestConfig
+from features.split import SplitConfig
+from features.transforms import TransformConfig
+from features.vocabulary import VocabularyConfig
+from features.windows import WindowConfig
+from models import AutoencoderConfig, TrainingConfig
+
+
+class ConfigError(ValueError):
+    """A configuration that can't be used; the message says where and why."""
+
+
+class RunConfig(BaseModel):
+    """Everything that determines a run.
+
+    Examples
+    --------
+    >>> RunConfig.load(None, {"source": ["raw"], "training.epochs": 5}).training.epochs
+    5
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: tuple[Path, ...] = Field(
+        description="Folders of raw event files, or such files.", min_length=1
+    )
+    data: Path = Field(
+        default=Path("data/lake"), description="Folder for everything that is written."
+    )
+    entity: Entity = Field(
+        default="country", description="Whose events are counted together."
+    )
+    step: Step = Field(default="week", description="How long a step is.")
+    ingest: IngestConfig = IngestConfig()
+    vocabulary: VocabularyConfig = VocabularyConfig()
+    windows: WindowConfig = WindowConfig()
+    split: SplitConfig = SplitConfig()
+    transform: TransformConfig = TransformConfig()
+    autoencoder: AutoencoderConfig = AutoencoderConfig()
+    training: TrainingConfig = TrainingConfig()
+
+    @property
+    def name(self) -> str:
+        """Name of what is made, such as ``country-week``."""
+        return f"{self.entity}-{self.step}".replace("_", "-")
+
+    @classmethod
+    def load(cls, path: Path | None, overrides: Mapping[str, Any]) -> Self:
+        """Read a TOML file and put values over it.
+
+        Parameters
+        ----------
+        path
+            The file, or None.
+        overrides
+            Values by key; a dot leads into a section: ``training.epochs``.
+
+        Raises
+        ------
+        ConfigError
+            If the file can't be read, a key is unknown or a value is wrong.
+        """
+        content = {} if path is None else _read(path)
+        for key, value in overrides.items():
+            *sections, last = key.split(".")
+            table = content
+            for section in sections:
+                table = table.setdefault(section, {})
+                if not isinstance(table, dict):
+                    msg = f"{key}: {section} is a value, not a section"
+                    raise ConfigError(msg)
+            table[last] = value
+        try:
+            return cls.model_validate(content)
+        except ValidationError as error:
+            raise ConfigError(_explain(error, path)) from None
+
+    def to_toml(self) -> str:
+        """Write the whole configuration, defaults included, as TOML that `load` reads."""
+        content = self.model_dump(mode="json", exclude_none=True)
+        plain = {key: value for key, value in content.items() if not isinstance(value, dict)}
+        lines = [_line(key, value) for key, value in plain.items()]
+        for key, value in content.items():
+            if isinstance(value, dict):
+                lines += ["", f"[{key}]", *(_line(name, item) for name, item in value.items())]
+        return "\n".join(lines) + "\n"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        msg = f"configuration {path} can't be read: {error}"
+        raise ConfigError(msg) from None
+
+
+def _line(key: str, value: Any) -> str:
+    """Write a key and value: strings, numbers, truth and lists are the same in JSON and TOML."""
+    return f"{key} = {json.dumps(value, ensure_ascii=False)}"
+
+
+def _explain(error: ValidationError, path: Path | None) -> str:
+    lines = [f"the configuration{f' of {path}' if path else ''} is wrong:"]
+    for problem in error.errors():
+        where = ".".join(str(part) for part in problem["loc"]) or "whole"
+        unknown = problem["type"] in {"extra_forbidden", "unexpected_keyword_argument"}
+        what = "no such key" if unknown else problem["msg"]
+        given = "" if problem["type"] == "missing" else f" (got {problem['input']!r})"
+        lines.append(f"  {where}: {what}{given}")
+    return "\n".join(lines)

@@ -1,0 +1,87 @@
+"""The datasets that Foreshock publishes: their columns, types, units and meaning."""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a published dataset.
+
+    Attributes
+    ----------
+    name, type
+        As Parquet readers show them; a type in Arrow's words.
+    meaning
+        What it says, with its unit, and when it is null.
+    """
+
+    name: str
+    type: str
+    meaning: str
+
+
+SCHEMA_VERSION: Final = 1
+
+_ENTITY = Column("entity", "string", "name of the country, pair of countries or `World`")
+_STEP = (
+    _ENTITY,
+    Column("step_start", "date32", "first day of the step"),
+    Column("step_end", "date32", "last day of the step"),
+    Column("n_events", "int64", "events in the step: the exposure; 0 in an empty one"),
+)
+_PART = Column(
+    "part",
+    "string",
+    "`training`, `validation` or `held_out`; `between` if it lies across a boundary",
+)
+_WINDOW = (
+    _ENTITY,
+    Column("window_start", "date32", "first day of the window's first step"),
+    Column("window_end", "date32", "last day of the window's last step"),
+    Column("n_events", "int64", "events in the window: the exposure"),
+    _PART,
+)
+
+DATASETS: Final[dict[str, tuple[Column, ...]]] = {
+    "proportions": (
+        *_STEP,
+        Column(
+            "one column a feature, such as `event_type_190`, `quad_material_conflict`, `intensity`",
+            "float",
+            "share of the step's events, 0 to 1 (`intensity`: mean intensity, from -10…10 scaled "
+            "to 0…1); null in an empty step",
+        ),
+    ),
+    "embeddings": (
+        *_WINDOW,
+        Column("embedding", "fixed_size_list<float>", "the encoder's final hidden state"),
+    ),
+    "window_errors": (
+        *_WINDOW,
+        Column(
+            "error",
+            "float",
+            "mean squared error over the window's observed steps and all features, in the model's "
+            "units (standardised: 1 is the entity's usual variation)",
+        ),
+    ),
+    "step_errors": (
+        *_STEP,
+        _PART,
+        Column("n_windows", "int32", "windows that cover the step"),
+        Column(
+            "error",
+            "float",
+            "squared error of the step, mean over features and over the windows that cover it, in "
+            "the model's units; null in a step that has too few events or that no window covers",
+        ),
+        Column(
+            "top_features",
+            "list<struct<feature: string, label: string, observed: float, expected: float, "
+            "share: float>>",
+            "the features with the largest part in the error: as observed and as reconstructed, in "
+            "the units of `proportions`, and the share of the error; null where `error` is",
+        ),
+    ),
+}

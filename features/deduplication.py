@@ -4,10 +4,12 @@ The key of an event is (event id, event date): ids alone are used again. A yearl
 what daily files said of the days that it covers.
 """
 
+import re
 from collections.abc import Sequence
 from datetime import date
 from typing import Final
 
+import numpy as np
 import polars as pl
 
 from features.icews import parse_file_name
@@ -17,6 +19,7 @@ REPEATED_IN_FILE: Final = "repeated in file"
 REPEATED_ACROSS_FILES: Final = "repeated across files"
 SUPERSEDED: Final = "superseded"
 _KEY: Final = ("event_id", "event_date")
+_LINES_AT_MOST: Final = 1 << 32
 DUPLICATE_REASONS: Final = (REPEATED_IN_FILE, REPEATED_ACROSS_FILES, SUPERSEDED)
 
 
@@ -34,12 +37,14 @@ def precedence(names: Sequence[str]) -> list[str]:
     ['events.2018.20190101000000.tab', 'events.2018.20180930000000.tab']
     """
 
-    def key(name: str) -> tuple[bool, int, str]:
-        parsed = parse_file_name(name)
-        return parsed.edition != "yearly", -parsed.last_plausible.toordinal(), name
+    yearly = {name for name in names if parse_file_name(name).edition == "yearly"}
+    return sorted(yearly, key=_newest_first) + sorted(set(names) - yearly)
 
-    yearly = [name for name in names if parse_file_name(name).edition == "yearly"]
-    return sorted(yearly, key=key) + sorted(set(names) - set(yearly))
+
+def _newest_first(name: str) -> tuple[int, str]:
+    """Order names ``events.YYYY.YYYYMMDD[hhmmss]…`` by their release, then by name."""
+    release = re.split(r"\D", name.split(".")[2])[0]
+    return -int(release.ljust(14, "0")), name
 
 
 def resolve_duplicates(
@@ -64,15 +69,40 @@ def resolve_duplicates(
         `SUPERSEDED`, `REPEATED_IN_FILE` or `REPEATED_ACROSS_FILES`.
     """
     order = precedence([file.name for file in files])
-    rows = rows.with_columns(pl.col("file").cast(pl.String).cast(pl.Enum(order)))
-    rows = rows.sort("event_date", "file", "line")
+    rows = _in_order(rows, order)
     superseded = _superseded(rows, files, order)
+    live = rows.filter(~superseded) if superseded.any() else rows
+    repeats = _repeats(live)
+    if live.height == rows.height and not repeats.any():
+        return rows, rows.clear().with_columns(reason=pl.lit(None, pl.String))
     replaced = rows.filter(superseded).with_columns(reason=pl.lit(SUPERSEDED))
-    live = rows.filter(~superseded)
-    first = live.select(pl.struct(_KEY).is_first_distinct()).to_series()
-    events = live.filter(first)
-    repeated = _explain(live.filter(~first), events)
+    events = live.filter(~repeats)
+    repeated = _explain(live.filter(repeats), events)
     return events, pl.concat([repeated, replaced]).sort("event_date", "file", "line")
+
+
+def _in_order(rows: pl.DataFrame, order: list[str]) -> pl.DataFrame:
+    """Sort rows by date, file precedence and line, by all three packed into one integer."""
+    file_type = pl.Enum(order)
+    if rows.schema["file"] != file_type:
+        rows = rows.with_columns(pl.col("file").cast(pl.String).cast(file_type))
+    day, file, line = (
+        pl.col(name).to_physical().cast(pl.Int64) for name in ("event_date", "file", "line")
+    )
+    place = ((day - day.min()) * len(order) + file) * _LINES_AT_MOST + line
+    key = rows.select(place).to_series()
+    return rows if key.is_sorted() else rows[key.arg_sort()]
+
+
+def _repeats(rows: pl.DataFrame) -> pl.Series:
+    """Tell which rows have the key of an earlier one; few have an id that occurs twice at all."""
+    digests = rows["event_id"].hash()
+    in_turn = np.sort(digests.to_numpy())
+    twice = pl.Series(in_turn[1:][in_turn[1:] == in_turn[:-1]], dtype=pl.UInt64)
+    suspect = digests.is_in(twice.unique().implode())
+    first = pl.struct(_KEY).is_first_distinct()
+    repeated = rows.filter(suspect).select(~first).to_series()
+    return suspect.scatter(suspect.arg_true(), repeated)
 
 
 def _explain(repeated: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:

@@ -77,18 +77,16 @@ def canonical_events(raw: pl.DataFrame, *, last_plausible: date) -> pl.DataFrame
     [(datetime.date(2018, 10, 4), -10.0, 'Mali', None), (None, 0.0, None, 'unreadable date')]
     """
     kept = [name for name in (*CORE_COLUMNS, *FURTHER_COLUMNS) if name in raw.columns]
-    trimmed = [name for name in _TRIMMED if name in kept]
     codes = _event_codes(raw)
     typed = raw.select(
         pl.col("event_id").str.strip_chars(),
         parse_dates(raw["event_date"]).alias("event_date"),
         codes["event_code"],
-        _intensity(codes["event_code"]),
-        *(pl.col(name).str.strip_chars() if name in trimmed else pl.col(name) for name in kept),
-        pl.col("event_date").is_null().alias("undated"),
+        _intensity(raw["intensity"], codes["event_code"]),
+        *(pl.col(name).str.strip_chars() if name in _TRIMMED else pl.col(name) for name in kept),
         codes["mended"],
     )
-    return typed.with_columns(reason=_reason(last_plausible)).drop("undated")
+    return typed.with_columns(_reason(typed, raw["event_date"], last_plausible))
 
 
 def parse_dates(text: pl.Series) -> pl.Series:
@@ -124,24 +122,31 @@ def _event_codes(raw: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _intensity(codes: pl.Series) -> pl.Expr:
+def _intensity(given: pl.Series, codes: pl.Series) -> pl.Series:
     """Take the file's intensity, or else the code's own: it is a function of the code."""
-    own = pl.lit(cameo_table()["intensity"].gather(codes.to_physical()))
-    given = pl.col("intensity")
-    return pl.when(given.is_between(-10, 10)).then(given).otherwise(own).alias("intensity")
+    usable = given.is_between(-10, 10).fill_null(value=False)
+    if usable.all():
+        return given
+    own = cameo_table()["intensity"].gather(codes.to_physical())
+    return given.zip_with(usable, own)
 
 
-def _reason(last_plausible: date) -> pl.Expr:
-    day = pl.col("event_date")
-    return (
+def _reason(typed: pl.DataFrame, written: pl.Series, last_plausible: date) -> pl.Series:
+    """Say of each row why it can't be used; `written` is the date as text."""
+    day, code = typed["event_date"], typed["event_code"]
+    plausible = day.is_between(EARLIEST, last_plausible)
+    if plausible.all(ignore_nulls=False) and not (typed["event_id"].has_nulls() or code.has_nulls()):
+        return pl.repeat(None, typed.height, dtype=pl.String, eager=True).alias("reason")
+    reason = (
         pl.when(pl.col("event_id").is_null())
         .then(pl.lit("no event id"))
-        .when(pl.col("undated"))
+        .when(written.is_null())
         .then(pl.lit("no date"))
         .when(day.is_null())
         .then(pl.lit("unreadable date"))
-        .when(~day.is_between(EARLIEST, last_plausible))
+        .when(~plausible)
         .then(pl.lit("implausible date"))
-        .when(pl.col("event_code").is_null())
+        .when(code.is_null())
         .then(pl.lit("unknown event code"))
     )
+    return typed.select(reason.alias("reason")).to_series()

@@ -1,4 +1,4 @@
-"""Ingesting raw files: canonical events staged in Parquet, and an account of every line."""
+"""Ingesting raw files: canonical events staged by month, and an account of every line."""
 
 from dataclasses import dataclass, field
 from datetime import date
@@ -12,7 +12,6 @@ from features.icews import FileName, match_columns, parse_file_name, read_block
 from features.tables import Block, open_table
 
 _ROWS_STAGED_AT_ONCE: Final = 250_000
-_ROWS_A_ROW_GROUP: Final = 50_000
 _CHARACTERS_KEPT: Final = 2_000
 
 REJECTED_SCHEMA: Final = {
@@ -81,16 +80,17 @@ class StagedFile:
 def stage_file(path: Path, folder: Path, *, config: IngestConfig | None = None) -> StagedFile:
     """Read a raw ICEWS file and write its events and its rejected rows to `folder`.
 
-    Memory doesn't grow with the file: it is read in blocks, and written in row groups sorted by
-    date within a batch.
+    Memory doesn't grow with the file: it is read in blocks and written in batches, a file for each
+    month that a batch has events of.
 
     Parameters
     ----------
     path
         A ``.tab``, ``.tsv``, ``.csv`` or ``.txt`` file, plain, gzip or zip.
     folder
-        Receives ``events-*.parquet`` (canonical events, with ``file`` and ``line``) and
-        ``rejected.parquet`` (``file``, ``line``, ``reason``, ``text``). Created if absent.
+        Receives ``events-YYYY-MM-*.arrow`` (canonical events, with ``file`` and ``line``; see
+        `read_staged`) and ``rejected.parquet`` (``file``, ``line``, ``reason``, ``text``). Created
+        if absent.
     config
         What to keep.
 
@@ -118,6 +118,26 @@ def stage_file(path: Path, folder: Path, *, config: IngestConfig | None = None) 
         for block in blocks:
             staging.add(block, read_block(block, columns, wanted))
     return staging.finish()
+
+
+def read_staged(folder: Path, month: date | None = None) -> pl.DataFrame:
+    """Read the events that `stage_file` wrote to `folder`, by month and within it by line.
+
+    Parameters
+    ----------
+    folder
+        As given to `stage_file`.
+    month
+        The first day of the month to read; by default all are.
+
+    Returns
+    -------
+    pl.DataFrame
+        Canonical events with ``file`` and ``line``; without rows and columns if there are none.
+    """
+    pattern = "events-*.arrow" if month is None else f"events-{month:%Y-%m}-*.arrow"
+    parts = [pl.read_ipc(path) for path in sorted(folder.glob(pattern))]
+    return pl.concat(parts) if parts else pl.DataFrame()
 
 
 class _Staging:
@@ -168,12 +188,10 @@ class _Staging:
         )
 
     def _flush(self) -> None:
-        if not self._batch:
+        if not self._rows_in_batch:
             return
-        target = self._folder / f"events-{self._batches:05}.parquet"
-        pl.concat(self._batch).sort("event_date", maintain_order=True).write_parquet(
-            target, compression="lz4", row_group_size=_ROWS_A_ROW_GROUP
-        )
+        for month, rows in _by_month(pl.concat(self._batch)):
+            rows.write_ipc(self._folder / f"events-{month:%Y-%m}-{self._batches:05}.arrow")
         self._batches += 1
         self._batch, self._rows_in_batch = [], 0
 
@@ -192,3 +210,12 @@ class _Staging:
             first_event=min(self._days, default=None),
             last_event=max(self._days, default=None),
         )
+
+
+def _by_month(rows: pl.DataFrame) -> list[tuple[date, pl.DataFrame]]:
+    """Part rows by the month of their date; the order within a month stays."""
+    months = rows["event_date"].dt.month_start()
+    found = months.unique()
+    if len(found) == 1:
+        return [(found[0], rows)]
+    return [(month, rows.filter(months == month)) for month in found]

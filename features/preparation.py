@@ -1,4 +1,8 @@
-"""From a cube of proportions to what a model sees: masked, differenced, standardised."""
+"""From a cube of proportions to what a model sees: masked, standardised, differenced.
+
+Standardising comes first: the first step of a differenced series keeps its level, which
+would be an outlier among changes, but is an ordinary value among standardised levels.
+"""
 
 from dataclasses import dataclass
 
@@ -50,7 +54,7 @@ def prepare(
     split: SplitConfig | None = None,
     transform: TransformConfig | None = None,
 ) -> Prepared:
-    """Mask, difference and standardise a cube, with statistics of the training part only.
+    """Mask, standardise and difference a cube, with statistics of the training part only.
 
     Raises
     ------
@@ -61,14 +65,12 @@ def prepare(
     parts = split_steps(cube.steps, split)
     found = find_windows(cube.exposure, windows)
     observed = observed_steps(cube.exposure, windows)
-    values = difference(cube.values, observed) if transform.difference else cube.values
     seen = observed.copy()
     seen[:, parts.training_end :] = False
-    if transform.difference:
-        seen &= np.cumsum(observed, axis=1) > 1
-    standardiser = Standardiser.fit(values, seen, transform)
+    standardiser = Standardiser.fit(cube.values, seen, transform)
+    values = standardiser.transform(cube.values, observed)
     prepared = Prepared(
-        values=standardiser.transform(values, observed),
+        values=difference(values, observed) if transform.difference else values,
         observed=observed,
         windows=found,
         parts=parts.parts(found),

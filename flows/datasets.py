@@ -62,8 +62,13 @@ DATASETS: Final[dict[str, tuple[Column, ...]]] = {
         Column(
             "error",
             "float",
-            "mean squared error over the window's observed steps and all features, in the model's "
-            "units (standardised: 1 is the entity's usual variation)",
+            "mean of the `error` (see `step_errors`) of the window's observed steps",
+        ),
+        Column(
+            "squared_error",
+            "float",
+            "mean squared error of this window's reconstruction over its observed steps and all "
+            "features, in the model's units (1 is the entity's usual variation)",
         ),
     ),
     "step_errors": (
@@ -73,8 +78,15 @@ DATASETS: Final[dict[str, tuple[Column, ...]]] = {
         Column(
             "error",
             "float",
-            "squared error of the step, mean over features and over the windows that cover it, in "
-            "the model's units; null in a step that has too few events or that no window covers",
+            "squared error of the step in units of sampling noise (squared Pearson residual, mean "
+            "over features): comparable between quiet and loud steps, and what to rank by; null in "
+            "a step that has too few events or that no window covers",
+        ),
+        Column(
+            "squared_error",
+            "float",
+            "mean squared error in the model's units, over features and the windows that cover "
+            "the step: what training makes small; not comparable between quiet and loud steps",
         ),
         Column(
             "top_features",

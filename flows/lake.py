@@ -23,12 +23,14 @@ from typing import Any, Final, Self
 import polars as pl
 from pydantic import TypeAdapter
 
-from features.deduplication import DUPLICATE_REASONS, resolve_duplicates
-from features.ingest import IngestConfig, StagedFile
+from features.deduplication import DUPLICATE_REASONS, precedence, resolve_duplicates
+from features.ingest import IngestConfig, StagedFile, read_staged
 from flows.digests import digest_of, digest_of_file
 
 VERSION: Final = 1
 """To be raised when the same files would give other events."""
+
+_STATISTICS: Final = {"min": False, "max": False, "distinct_count": False, "null_count": True}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,17 +157,18 @@ def resolve_month(
     target
         The new version's folder.
     """
-    rows = pl.concat(
-        [*_previous_rows(month, previous, replaced), *_staged_rows(month, staged)],
-        how="vertical_relaxed",
-    )
+    file_type = pl.Enum(precedence([account.name for account in accounts]))
+    frames = [*_previous_rows(month, previous, replaced), *_staged_rows(month, staged)]
+    rows = pl.concat([frame.with_columns(pl.col("file").cast(file_type)) for frame in frames])
     events, duplicates = resolve_duplicates(rows, accounts)
     for kind, frame in (("events", events), ("duplicates", duplicates)):
         path = month_file(target, kind, month)
         shutil.rmtree(path.parent, ignore_errors=True)
         if not frame.is_empty() or kind == "events":
             path.parent.mkdir(parents=True)
-            frame.write_parquet(path, compression="zstd", compression_level=3)
+            frame.write_parquet(
+                path, compression="zstd", compression_level=1, statistics=_STATISTICS
+            )
     return MonthRecord(
         accepted=_count(events, ["file"]),
         duplicates={
@@ -182,22 +185,14 @@ def _previous_rows(month: date, previous: Lake, replaced: Sequence[str]) -> list
     paths = (month_file(previous.folder, kind, month) for kind in ("events", "duplicates"))
     frames = [pl.read_parquet(path, hive_partitioning=False) for path in paths if path.exists()]
     return [
-        _unencoded(frame.drop("reason", strict=False)).filter(~pl.col("file").is_in(replaced))
+        frame.drop("reason", strict=False).filter(~pl.col("file").cast(pl.String).is_in(replaced))
         for frame in frames
     ]
 
 
 def _staged_rows(month: date, staged: Sequence[Path]) -> list[pl.DataFrame]:
-    inside = pl.col("event_date").is_between(month, pl.lit(month).dt.month_end())
-    return [
-        _unencoded(pl.scan_parquet(folder / "events-*.parquet").filter(inside).collect())
-        for folder in staged
-    ]
-
-
-def _unencoded(frame: pl.DataFrame) -> pl.DataFrame:
-    """Give the file's name a type that doesn't depend on which files there were."""
-    return frame.with_columns(pl.col("file").cast(pl.String))
+    frames = (read_staged(folder, month) for folder in staged)
+    return [frame for frame in frames if not frame.is_empty()]
 
 
 def _count(frame: pl.DataFrame, by: list[str]) -> dict[str, int]:

@@ -1,6 +1,7 @@
 """The tables that are published, made from a cube and its scores."""
 
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -12,10 +13,30 @@ from features.cube import Cube
 from features.preparation import Prepared
 from features.split import PARTS
 from features.vocabulary import Vocabulary
-from models import Scores
+from features.windows import window_view
+from models import Scores, pearson_errors
 
 TOP_FEATURES: Final = 5
 _ROWS_AT_ONCE: Final = 1 << 16
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Errors:
+    """Errors in units of sampling noise, NaN in steps that have no error.
+
+    Attributes
+    ----------
+    expected
+        float32 ``(E, S, F)``: the reconstruction, in the units of the cube.
+    feature
+        float32 ``(E, S, F)``: squared Pearson residuals.
+    step
+        float32 ``(E, S)``: their mean over features.
+    """
+
+    expected: NDArray[np.float32]
+    feature: NDArray[np.float32]
+    step: NDArray[np.float32]
 
 
 def proportions_table(cube: Cube) -> pa.Table:
@@ -34,13 +55,20 @@ def embeddings_table(cube: Cube, prepared: Prepared, scores: Scores) -> pa.Table
     return _windows(cube, prepared).append_column("embedding", vectors)
 
 
-def window_errors_table(cube: Cube, prepared: Prepared, scores: Scores) -> pa.Table:
-    """Return the error of each window."""
-    return _windows(cube, prepared).append_column("error", _nullable(scores.window_error))
+def window_errors_table(cube: Cube, prepared: Prepared, scores: Scores, errors: Errors) -> pa.Table:
+    """Return the error of each window, in units of sampling noise and in the model's own."""
+    steps = np.where(prepared.observed, errors.step, np.nan)
+    windows = window_view(steps, prepared.windows.length)
+    entity, start = prepared.windows.index.T
+    return (
+        _windows(cube, prepared)
+        .append_column("error", _nullable(np.nanmean(windows[entity, start], axis=-1)))
+        .append_column("squared_error", _nullable(scores.window_error))
+    )
 
 
 def step_errors_table(
-    cube: Cube, prepared: Prepared, scores: Scores, vocabulary: Vocabulary
+    cube: Cube, prepared: Prepared, scores: Scores, errors: Errors, vocabulary: Vocabulary
 ) -> pa.Table:
     """Return the error of each step and the features with the largest part in it."""
     steps = _with_step_end(
@@ -49,9 +77,27 @@ def step_errors_table(
     return (
         steps.to_arrow(compat_level=pl.CompatLevel.oldest())
         .append_column("n_windows", pa.array(scores.coverage.reshape(-1)))
-        .append_column("error", _nullable(scores.step_error.reshape(-1)))
-        .append_column("top_features", _top_features(cube, prepared, scores, vocabulary))
+        .append_column("error", _nullable(errors.step.reshape(-1)))
+        .append_column("squared_error", _nullable(scores.step_error.reshape(-1)))
+        .append_column("top_features", _top_features(cube, errors, vocabulary))
     )
+
+
+def judge_errors(
+    cube: Cube, prepared: Prepared, scores: Scores, vocabulary: Vocabulary
+) -> Errors:
+    """Bring reconstructions back to the units of the cube and judge them by the exposure.
+
+    A reconstructed change is judged as the change from what was observed: the level before it is
+    known, so the difference of two levels is the difference of two changes.
+    """
+    scale = prepared.standardiser.scale[:, None]
+    expected = cube.values + (scores.step_reconstruction - prepared.values) * scale
+    is_share = np.array([feature.block != "log_volume" for feature in vocabulary.features])
+    expected[..., is_share] = np.clip(expected[..., is_share], 0, 1)
+    feature = pearson_errors(cube.values, expected, cube.exposure, is_share=is_share)
+    feature[~prepared.observed | (scores.coverage == 0)] = np.nan
+    return Errors(expected=expected, feature=feature, step=feature.mean(axis=-1))
 
 
 def _windows(cube: Cube, prepared: Prepared) -> pa.Table:
@@ -98,40 +144,32 @@ def _nullable(values: NDArray[np.float32]) -> pa.Array:
     return pa.array(values, mask=np.isnan(values))
 
 
-def _top_features(
-    cube: Cube, prepared: Prepared, scores: Scores, vocabulary: Vocabulary
-) -> pa.ChunkedArray:
+def _top_features(cube: Cube, errors: Errors, vocabulary: Vocabulary) -> pa.ChunkedArray:
     """Take the features with the largest errors of each step, a slab of steps at a time."""
-    n_features = len(cube.features)
-    flat = {
-        "error": scores.step_feature_error.reshape(-1, n_features),
-        "values": cube.values.reshape(-1, n_features),
-        "target": prepared.values.reshape(-1, n_features),
-        "reconstruction": scores.step_reconstruction.reshape(-1, n_features),
-    }
-    scale = prepared.standardiser.scale
-    entity = np.repeat(np.arange(len(cube.entities)), len(cube.steps)) % len(scale)
+    flat = [
+        array.reshape(-1, len(cube.features))
+        for array in (errors.feature, cube.values, errors.expected)
+    ]
     chunks = [
-        _top_of_slab({name: array[i : i + _ROWS_AT_ONCE] for name, array in flat.items()},
-                     scale[entity[i : i + _ROWS_AT_ONCE]], vocabulary)
-        for i in range(0, len(entity), _ROWS_AT_ONCE)
+        _top_of_slab(*(array[i : i + _ROWS_AT_ONCE] for array in flat), vocabulary)
+        for i in range(0, len(flat[0]), _ROWS_AT_ONCE)
     ]
     return pa.chunked_array(chunks)
 
 
 def _top_of_slab(
-    slab: dict[str, NDArray[np.float32]], scale: NDArray[np.float32], vocabulary: Vocabulary
+    error: NDArray[np.float32],
+    observed: NDArray[np.float32],
+    expected: NDArray[np.float32],
+    vocabulary: Vocabulary,
 ) -> pa.Array:
-    error = slab["error"]
     known = ~np.isnan(error[:, 0])
     k = min(TOP_FEATURES, error.shape[1])
     order = np.argsort(-error[known], axis=1, kind="stable")[:, :k]
 
-    def pick(array: NDArray[Any]) -> NDArray[np.float32]:
+    def pick(array: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.take_along_axis(array[known], order, axis=1).reshape(-1)
 
-    observed = pick(slab["values"])
-    expected = observed + (pick(slab["reconstruction"]) - pick(slab["target"])) * pick(scale)
     total = np.repeat(error[known].sum(axis=1), k)
     share = np.divide(pick(error), total, out=np.zeros_like(total), where=total > 0)
     names, labels = (
@@ -139,8 +177,9 @@ def _top_of_slab(
         for field in ("name", "label")
     )
     positions = pa.array(order.reshape(-1))
+    numbers = (pick(observed), pick(expected), share)
     entries = pa.StructArray.from_arrays(
-        [names.take(positions), labels.take(positions), *map(pa.array, (observed, expected, share))],
+        [names.take(positions), labels.take(positions), *map(pa.array, numbers)],
         names=["feature", "label", "observed", "expected", "share"],
     )
     offsets = np.concatenate([[0], np.cumsum(np.where(known, k, 0))]).astype(np.int32)

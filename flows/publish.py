@@ -6,8 +6,6 @@ from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 from prefect import flow, task
@@ -21,6 +19,7 @@ from flows.digests import digest_of
 from flows.publishing import latest, point_latest, publishing
 from flows.products import (
     embeddings_table,
+    judge_errors,
     proportions_table,
     step_errors_table,
     window_errors_table,
@@ -94,11 +93,12 @@ def write_datasets(
         length=prepared.windows.length,
         device=config.training.device,
     )
+    errors = judge_errors(cube, prepared, scores, vocabulary)
     tables = {
         "proportions": proportions_table(cube),
         "embeddings": embeddings_table(cube, prepared, scores),
-        "window_errors": window_errors_table(cube, prepared, scores),
-        "step_errors": step_errors_table(cube, prepared, scores, vocabulary),
+        "window_errors": window_errors_table(cube, prepared, scores, errors),
+        "step_errors": step_errors_table(cube, prepared, scores, errors, vocabulary),
     }
     provenance = {
         "schema_version": SCHEMA_VERSION,

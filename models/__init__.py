@@ -5,6 +5,7 @@ from models.checkpoint import Checkpoint, load, save
 from models.diagnosis import Diagnosis, diagnose
 from models.errors import CheckpointError, NonFiniteLossError, ShapeError
 from models.losses import reconstruction_loss
+from models.residuals import pearson_errors
 from models.scoring import Scores, score
 from models.training import EpochReport, TrainedModel, TrainingConfig, train
 
@@ -22,6 +23,7 @@ __all__ = [
     "TrainingConfig",
     "diagnose",
     "load",
+    "pearson_errors",
     "reconstruction_loss",
     "save",
     "score",

@@ -53,7 +53,7 @@ class TrainingConfig:
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
-    loss: LossKind = "mse"
+    loss: LossKind = "huber"
     epochs: int = 60
     batch_size: int = 64
     learning_rate: float = 1e-2

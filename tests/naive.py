@@ -1,8 +1,17 @@
 """Slow, obvious oracles that the fast functions are compared with."""
 
+from collections.abc import Sequence
+from datetime import date, timedelta
+from typing import Any
+
 import numpy as np
 import torch
 
+from features.aggregate import Entity, Step
+from features.ingest import StagedFile
+from features.split import Split
+from features.vocabulary import Vocabulary
+from features.windows import WindowConfig
 from models.autoencoder import LSTMAutoencoder
 
 SEQUENCE = np.array(
@@ -134,3 +143,210 @@ def principal_components(fitted: np.ndarray, judged: np.ndarray, n_components: i
     _, _, directions = np.linalg.svd(fitted - mean, full_matrices=False)
     basis = directions[:n_components]
     return mean + (judged - mean) @ basis.T @ basis
+
+
+# Features. An event is a dictionary of the columns of the lake.
+
+Row = dict[str, Any]
+
+
+def entities_of(row: Row, entity: Entity) -> list[str]:
+    """The entities that an event counts for, each once."""
+    source, target = row["source_country"], row["target_country"]
+    pair = source is not None and target is not None and source != target
+    if entity == "world":
+        return ["World"]
+    if entity == "either_country":
+        return sorted({party for party in (source, target) if party is not None})
+    if entity == "directed_dyad":
+        return [f"{source}->{target}"] if pair else []
+    if entity == "undirected_dyad":
+        return ["--".join(sorted([source, target]))] if pair else []
+    return [row[entity]] if row[entity] is not None else []
+
+
+def step_start(day: date, step: Step) -> date:
+    """The first day of a step: back a day at a time, to a Monday or to the first of a month."""
+    while (step == "week" and day.isoweekday() != 1) or (step == "month" and day.day != 1):
+        day -= timedelta(days=1)
+    return day
+
+
+def steps_between(first: date, last: date, step: Step) -> list[date]:
+    """The first day of every step that any day from first to last lies in."""
+    days = [first + timedelta(days=i) for i in range((last - first).days + 1)]
+    return sorted({step_start(day, step) for day in days})
+
+
+def quad_class(code: str) -> str:
+    """The quad class by the bounds of the codebook: 01-05, 06-08, 09-13, 14-20."""
+    root = int(code[:2])
+    manner = "cooperation" if root <= 8 else "conflict"
+    kind = "verbal" if root <= 5 or 9 <= root <= 13 else "material"
+    return f"{kind}_{manner}"
+
+
+def sectors_of(row: Row, side: str) -> set[str]:
+    """The sectors of one side, whatever their order and however often each is named."""
+    text = row[f"{side}_sectors"] or ""
+    return {sector.strip() for sector in text.split(",")} - {""}
+
+
+def one_hot(row: Row, vocabulary: Vocabulary) -> list[float]:
+    """One event as a row of zeros and ones, and its intensity scaled to 0...1."""
+    known = {feature.category for feature in vocabulary.features if feature.block == "event_type"}
+    code = row["event_code"] if row["event_code"] in known else "other"
+    values = []
+    for feature in vocabulary.features:
+        if feature.block == "event_type":
+            values.append(float(feature.category == code))
+        elif feature.block == "quad":
+            values.append(float(feature.category == quad_class(row["event_code"])))
+        elif feature.block == "root":
+            values.append(float(feature.category == row["event_code"][:2]))
+        elif feature.block == "intensity":
+            values.append((row["intensity"] + 10) / 20)
+        elif feature.block == "log_volume":
+            values.append(0.0)
+        else:
+            values.append(float(feature.category in sectors_of(row, feature.block.split("_")[0])))
+    return values
+
+
+def proportions(
+    rows: Sequence[Row], vocabulary: Vocabulary, entity: Entity, step: Step
+) -> tuple[list[str], list[date], np.ndarray, np.ndarray]:
+    """Entities, steps, values and exposure: the mean of the one-hot rows, cell by cell."""
+    found = [(name, row) for row in rows for name in entities_of(row, entity)]
+    entities = sorted({name for name, _ in found})
+    days = [row["event_date"] for _, row in found]
+    steps = steps_between(min(days), max(days), step)
+    exposure = np.zeros((len(entities), len(steps)), dtype=int)
+    values = np.full((*exposure.shape, len(vocabulary.features)), np.nan)
+    for e, s in np.ndindex(exposure.shape):
+        cell = [
+            one_hot(row, vocabulary)
+            for name, row in found
+            if name == entities[e] and step_start(row["event_date"], step) == steps[s]
+        ]
+        exposure[e, s] = len(cell)
+        if cell:
+            values[e, s] = np.mean(cell, axis=0)
+            for f, feature in enumerate(vocabulary.features):
+                if feature.block == "log_volume":
+                    values[e, s, f] = np.log(1 + len(cell))
+    return entities, steps, values, exposure
+
+
+def category_counts(
+    rows: Sequence[Row], entity: Entity, step: Step
+) -> dict[tuple[str, date, str, str], int]:
+    """Events by entity, step, field and category, an event at a time."""
+    counts: dict[tuple[str, date, str, str], int] = {}
+    for row in rows:
+        categories = [("event_code", row["event_code"])]
+        for side in ("source", "target"):
+            categories += [(f"{side}_sectors", sector) for sector in sectors_of(row, side)]
+        for name in entities_of(row, entity):
+            for field, category in categories:
+                key = (name, step_start(row["event_date"], step), field, category)
+                counts[key] = counts.get(key, 0) + 1
+    return counts
+
+
+def file_order(names: Sequence[str]) -> list[str]:
+    """Yearly files, the latest release first, then the others by name.
+
+    Yearly files are those named ``events.YYYY.<14 digits>.tab``.
+    """
+    yearly = [name for name in names if name.startswith("events.")]
+    others = [name for name in names if not name.startswith("events.")]
+    return sorted(yearly, key=lambda name: name.split(".")[2], reverse=True) + sorted(others)
+
+
+def resolve_duplicates(
+    rows: Sequence[Row], files: Sequence[StagedFile]
+) -> tuple[list[Row], list[Row]]:
+    """Events and duplicates, a row at a time in order of file precedence and line."""
+    order = file_order([file.name for file in files])
+    edition = {file.name: file.edition for file in files}
+    origin: dict[tuple[str, date], str] = {}
+    events, duplicates = [], []
+    for row in sorted(rows, key=lambda row: (order.index(row["file"]), row["line"])):
+        key = (row["event_id"], row["event_date"])
+        covered = edition[row["file"]] != "other" and any(
+            order.index(file.name) < order.index(row["file"])
+            and file.first_event <= row["event_date"] <= file.last_event
+            and row["event_date"].year == int(file.name.split(".")[1])
+            for file in files
+            if file.edition == "yearly" and file.first_event is not None
+        )
+        if covered:
+            duplicates.append(row | {"reason": "superseded"})
+        elif key in origin:
+            where = "in file" if origin[key] == row["file"] else "across files"
+            duplicates.append(row | {"reason": f"repeated {where}"})
+        else:
+            origin[key] = row["file"]
+            events.append(row)
+    return events, duplicates
+
+
+def find_windows(exposure: np.ndarray, config: WindowConfig) -> list[tuple[int, int, int]]:
+    """Entity, first step and events of every window, by trying each."""
+    found = []
+    for entity, steps in enumerate(exposure.tolist()):
+        for start in range(0, len(steps) - config.length + 1, config.stride):
+            inside = steps[start : start + config.length]
+            enough = sum(n >= config.min_step_events for n in inside) / config.length
+            if enough >= config.min_observed and sum(inside) >= config.min_window_events:
+                found.append((entity, start, sum(inside)))
+    return found
+
+
+def part_of_window(start: int, length: int, split: Split) -> str:
+    """The part that all steps of a window lie in, or ``between``."""
+    parts = set()
+    for step in range(start, start + length):
+        if step < split.training_end:
+            parts.add("training")
+        elif split.validation_start <= step < split.validation_end:
+            parts.add("validation")
+        elif step >= split.held_out_start:
+            parts.add("held_out")
+        else:
+            parts.add("gap")
+    return parts.pop() if len(parts) == 1 and parts != {"gap"} else "between"
+
+
+def difference(values: np.ndarray, observed: np.ndarray) -> np.ndarray:
+    """Each observed step less the last observed one, a number at a time."""
+    changes = np.zeros_like(values)
+    for entity, feature in np.ndindex(values.shape[0], values.shape[2]):
+        last = 0.0
+        for step in range(values.shape[1]):
+            if observed[entity, step]:
+                changes[entity, step, feature] = values[entity, step, feature] - last
+                last = values[entity, step, feature]
+    return changes
+
+
+def undifference(changes: np.ndarray, observed: np.ndarray) -> np.ndarray:
+    """Add the changes up again, a number at a time."""
+    values = np.full(changes.shape, np.nan)
+    for entity, feature in np.ndindex(values.shape[0], values.shape[2]):
+        last = 0.0
+        for step in range(values.shape[1]):
+            if observed[entity, step]:
+                last += float(changes[entity, step, feature])
+                values[entity, step, feature] = last
+    return values
+
+
+def split_lines(text: bytes, n_fields: int) -> tuple[dict[int, bytes], dict[int, bytes]]:
+    """The lines after the header by number: those with so many fields, and the others."""
+    fitting, ragged = {}, {}
+    lines = text.removesuffix(b"\n").split(b"\n")
+    for number, line in enumerate(lines[1:], start=2):
+        (fitting if line.count(b"\t") + 1 == n_fields else ragged)[number] = line
+    return fitting, ragged

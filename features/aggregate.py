@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Final, Literal, get_args
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 Entity = Literal[
     "country",
@@ -36,6 +38,7 @@ EVERY: Final[dict[Step, str]] = {"day": "1d", "week": "1w", "month": "1mo"}
 INTENSITY_UNITS: Final = 1000
 """Intensities are summed as whole thousandths, so that no order of addition shows."""
 
+_BY: Final = ("entity", "step_start")
 _COLUMNS: Final[dict[Entity, tuple[str, ...]]] = {
     "country": ("country",),
     "source_country": ("source_country",),
@@ -102,14 +105,9 @@ def count_events(
     _check_choices(entity, step)
     keyed = _with_entity(events, entity)
     grouped = (
-        keyed.group_by("entity", "event_date", "event_code")
-        .agg(pl.len().alias("n_events"), _intensity_units().sum().alias("intensity_sum"))
+        keyed.group_by("entity", step_start(pl.col("event_date"), step).alias(_BY[1]), "event_code")
+        .agg(pl.len().cast(pl.Int64).alias("n_events"), _intensity_units().sum())
         .collect(engine="streaming")
-        .with_columns(step_start=step_start(pl.col("event_date"), step))
-    )
-    by = ["entity", "step_start"]
-    totals = grouped.group_by(by).agg(
-        pl.col("n_events").sum().cast(pl.Int64), pl.col("intensity_sum").sum()
     )
     categories = [
         _by_category(grouped.rename({"event_code": "category"}), "event_code")
@@ -117,7 +115,10 @@ def count_events(
         else _sector_counts(keyed, field, step)
         for field in fields
     ]
-    return Counts(totals=totals.sort(by), categories=_sorted(pl.concat(categories)))
+    return Counts(
+        totals=_added_up(grouped, _BY, ["n_events", "intensity_sum"]),
+        categories=_added_up(pl.concat(categories), [*_BY, "field", "category"], ["n_events"]),
+    )
 
 
 def merge_counts(parts: Sequence[Counts]) -> Counts:
@@ -133,12 +134,9 @@ def merge_counts(parts: Sequence[Counts]) -> Counts:
         raise ValueError(msg)
     totals = pl.concat([part.totals for part in parts])
     categories = pl.concat([part.categories for part in parts])
-    by = ["entity", "step_start"]
     return Counts(
-        totals=totals.group_by(by).agg(pl.col("n_events", "intensity_sum").sum()).sort(by),
-        categories=_sorted(
-            categories.group_by(*by, "field", "category").agg(pl.col("n_events").sum())
-        ),
+        totals=_added_up(totals, _BY, ["n_events", "intensity_sum"]),
+        categories=_added_up(categories, [*_BY, "field", "category"], ["n_events"]),
     )
 
 
@@ -193,20 +191,13 @@ def _entity_name(entity: Entity) -> pl.Expr:
 
 
 def _intensity_units() -> pl.Expr:
-    return (pl.col("intensity").cast(pl.Float64) * INTENSITY_UNITS).round().cast(pl.Int64)
+    units = (pl.col("intensity").cast(pl.Float64) * INTENSITY_UNITS).round().cast(pl.Int64)
+    return units.alias("intensity_sum")
 
 
 def _by_category(grouped: pl.DataFrame, field: CategoryField) -> pl.DataFrame:
-    return (
-        grouped.group_by("entity", "step_start", "category")
-        .agg(pl.col("n_events").sum().cast(pl.Int64))
-        .select(
-            "entity",
-            "step_start",
-            pl.lit(field).alias("field"),
-            pl.col("category").cast(pl.String),
-            "n_events",
-        )
+    return grouped.select(
+        *_BY, pl.lit(field).alias("field"), pl.col("category").cast(pl.String), "n_events"
     )
 
 
@@ -216,7 +207,7 @@ def _sector_counts(keyed: pl.LazyFrame, field: CategoryField, step: Step) -> pl.
     grouped = (
         keyed.filter(pl.col(field).is_not_null())
         .group_by("entity", "event_date", pl.col(field).alias("category"))
-        .agg(pl.len().alias("n_events"))
+        .agg(pl.len().cast(pl.Int64).alias("n_events"))
         .collect(engine="streaming")
         .with_columns(
             sectors.list.unique().alias("category"),
@@ -228,5 +219,26 @@ def _sector_counts(keyed: pl.LazyFrame, field: CategoryField, step: Step) -> pl.
     return _by_category(grouped, field)
 
 
-def _sorted(categories: pl.DataFrame) -> pl.DataFrame:
-    return categories.sort("entity", "step_start", "field", "category")
+def _added_up(rows: pl.DataFrame, by: Sequence[str], values: Sequence[str]) -> pl.DataFrame:
+    """Add up `values` over the rows that agree in `by`, and sort by `by`."""
+    if rows.is_empty():
+        return rows.select(*by, *values)
+    key = np.zeros(rows.height, np.int64)
+    for name in by:
+        rank = _ranks(rows[name])
+        key = key * (int(rank.max()) + 1) + rank
+    order = np.argsort(key)
+    changes = np.flatnonzero(np.diff(key[order])) + 1
+    starts = np.concatenate([[0], changes])
+    sums = {name: np.add.reduceat(rows[name].to_numpy()[order], starts) for name in values}
+    groups: pl.DataFrame = rows.select(by)[order[starts]]
+    return groups.with_columns(pl.Series(name, total) for name, total in sums.items())
+
+
+def _ranks(values: pl.Series) -> NDArray[np.int64]:
+    """Return integers that sort as the values, dates or text, do."""
+    if values.dtype == pl.String:
+        values = values.cast(pl.Enum(values.unique().sort()))
+    numbers = values.to_physical().to_numpy().astype(np.int64)
+    numbers -= numbers.min()
+    return numbers

@@ -3,6 +3,7 @@
 This is where features and models meet: models take the array, and windows are views on it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -90,6 +91,7 @@ def build_cube(
     step: Step,
     first: date | None = None,
     last: date | None = None,
+    entities: Sequence[str] | None = None,
 ) -> Cube:
     """Encode counts by a vocabulary into proportions for every entity and step.
 
@@ -103,40 +105,48 @@ def build_cube(
         As counted.
     first, last
         Days in the first and last step; by default those of the earliest and latest counts.
+    entities
+        Which entities; by default all that are in `counts`.
 
     Returns
     -------
     Cube
-        Every entity that is in `counts`; every step from first to last.
+        The entities, sorted, and every step from first to last.
 
     Raises
     ------
     ValueError
         If there are no counts.
     """
-    totals = counts.totals
-    if totals.is_empty():
-        msg = "no events to encode: got empty counts; check that the events carry this entity"
-        raise ValueError(msg)
-    bounds = totals.select(pl.col("step_start").min().alias("a"), pl.col("step_start").max().alias("b"))
-    steps = step_range(first or bounds["a"][0], last or bounds["b"][0], step)
-    entities = totals["entity"].unique().sort()
-    placed = _Placement(entities=entities, steps=steps)
-    exposure = np.zeros((len(entities), len(steps)), np.int64)
+    placed = _Placement.of(counts, step, first, last, entities)
+    exposure, cells = placed.expose(counts)
     values = np.zeros((*exposure.shape, len(vocabulary.features)), np.float32)
-    cells = placed.locate(totals)
-    exposure[cells.e, cells.s] = cells.rows["n_events"].to_numpy()
     _fill_shares(values, exposure, counts, vocabulary, placed)
     _fill_scalars(values, exposure, cells, vocabulary)
     values[exposure == 0] = np.nan
     return Cube(
         values=values,
         exposure=exposure,
-        entities=tuple(entities),
-        steps=steps.to_numpy().astype("datetime64[D]"),
+        entities=tuple(placed.entities),
+        steps=placed.steps.to_numpy().astype("datetime64[D]"),
         features=vocabulary.names,
         step=step,
     )
+
+
+def build_exposure(counts: Counts, *, step: Step) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    """Return all entities, sorted, and the events of each in each step, int64 ``(E, S)``.
+
+    This is what `build_cube` would hold as its exposure, without the features: enough to tell
+    which entities have windows at all, before a cube is made of those alone.
+
+    Raises
+    ------
+    ValueError
+        If there are no counts.
+    """
+    placed = _Placement.of(counts, step, None, None, None)
+    return tuple(placed.entities), placed.expose(counts)[0]
 
 
 @dataclass(frozen=True)
@@ -150,8 +160,37 @@ class _Cells:
 
 @dataclass(frozen=True, kw_only=True)
 class _Placement:
+    """Which entities and steps a cube has, and so where each count belongs."""
+
     entities: pl.Series
     steps: pl.Series
+
+    @classmethod
+    def of(
+        cls,
+        counts: Counts,
+        step: Step,
+        first: date | None,
+        last: date | None,
+        entities: Sequence[str] | None,
+    ) -> "_Placement":
+        totals = counts.totals
+        if totals.is_empty():
+            msg = "no events to encode: got empty counts; check that the events carry this entity"
+            raise ValueError(msg)
+        start = pl.col("step_start")
+        earliest, latest = totals.select(start.min().alias("min"), start.max().alias("max")).row(0)
+        names = totals["entity"] if entities is None else pl.Series(entities, dtype=pl.String)
+        return cls(
+            entities=names.unique().sort(),
+            steps=step_range(first or earliest, last or latest, step),
+        )
+
+    def expose(self, counts: Counts) -> tuple[NDArray[np.int64], _Cells]:
+        exposure = np.zeros((len(self.entities), len(self.steps)), np.int64)
+        cells = self.locate(counts.totals)
+        exposure[cells.e, cells.s] = cells.rows["n_events"].to_numpy()
+        return exposure, cells
 
     def locate(self, table: pl.DataFrame) -> _Cells:
         """Find the cell of each row; rows outside the steps are dropped."""
@@ -183,18 +222,17 @@ def _fill_shares(
         )
         cells = placed.locate(found)
         n = cells.rows["n_events"].to_numpy()
-        values[cells.e, cells.s, cells.rows["position"].to_numpy()] = (
-            n / exposure[cells.e, cells.s]
-        )
+        values[cells.e, cells.s, cells.rows["position"].to_numpy()] = n / exposure[cells.e, cells.s]
 
 
 def _position(block: Block, positions: dict[str, int]) -> pl.Expr:
-    """Return the feature of a category; codes outside the vocabulary are ``other``."""
+    """Return the feature of a category; event codes outside the vocabulary are ``other``."""
     category = pl.col("category")
     if block in {"quad", "root"}:
         table = cameo_table()
         category = category.replace_strict(table["code"], table[block], default=None)
-    return category.replace_strict(positions, default=positions.get(OTHER), return_dtype=pl.UInt32)
+    default = positions[OTHER] if block == "event_type" else None
+    return category.replace_strict(positions, default=default, return_dtype=pl.UInt32)
 
 
 def _fill_scalars(

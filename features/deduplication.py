@@ -36,7 +36,6 @@ def precedence(names: Sequence[str]) -> list[str]:
     ... )[:2]
     ['events.2018.20190101000000.tab', 'events.2018.20180930000000.tab']
     """
-
     yearly = {name for name in names if parse_file_name(name).edition == "yearly"}
     return sorted(yearly, key=_newest_first) + sorted(set(names) - yearly)
 
@@ -91,6 +90,7 @@ def _in_order(rows: pl.DataFrame, order: list[str]) -> pl.DataFrame:
     )
     place = ((day - day.min()) * len(order) + file) * _LINES_AT_MOST + line
     key = rows.select(place).to_series()
+    rows = rows.rechunk()
     return rows if key.is_sorted() else rows[key.arg_sort()]
 
 
@@ -136,11 +136,11 @@ def _superseded(rows: pl.DataFrame, files: Sequence[StagedFile], order: list[str
     rank = {name: i for i, name in enumerate(order)}
     others = [file.name for file in files if file.edition == "other"]
     day, file = pl.col("event_date"), pl.col("file")
-    first_day, last_day = rows["event_date"].min(), rows["event_date"].max()
+    days: tuple[date, date] = rows.select(day.min().alias("a"), day.max().alias("b")).row(0)
     covered = [
         day.is_between(first, last) & (file.to_physical() > rank[name])
         for name, first, last in coverage(files)
-        if last >= first_day and first <= last_day
+        if last >= days[0] and first <= days[1]
     ]
     if not covered:
         return pl.repeat(value=False, n=rows.height, dtype=pl.Boolean, eager=True)

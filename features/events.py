@@ -79,14 +79,21 @@ def canonical_events(raw: pl.DataFrame, *, last_plausible: date) -> pl.DataFrame
     kept = [name for name in (*CORE_COLUMNS, *FURTHER_COLUMNS) if name in raw.columns]
     codes = _event_codes(raw)
     typed = raw.select(
-        pl.col("event_id").str.strip_chars(),
+        _stripped(raw["event_id"]),
         parse_dates(raw["event_date"]).alias("event_date"),
         codes["event_code"],
         _intensity(raw["intensity"], codes["event_code"]),
-        *(pl.col(name).str.strip_chars() if name in _TRIMMED else pl.col(name) for name in kept),
+        *(_stripped(raw[name]) if name in _TRIMMED else raw[name] for name in kept),
         codes["mended"],
     )
     return typed.with_columns(_reason(typed, raw["event_date"], last_plausible))
+
+
+def _stripped(text: pl.Series) -> pl.Series:
+    """Take the spaces off both ends; what is nothing but spaces is absent."""
+    bare = text.str.strip_chars()
+    empty = bare == ""
+    return bare.set(empty, None) if empty.any() else bare
 
 
 def parse_dates(text: pl.Series) -> pl.Series:
@@ -135,7 +142,9 @@ def _reason(typed: pl.DataFrame, written: pl.Series, last_plausible: date) -> pl
     """Say of each row why it can't be used; `written` is the date as text."""
     day, code = typed["event_date"], typed["event_code"]
     plausible = day.is_between(EARLIEST, last_plausible)
-    if plausible.all(ignore_nulls=False) and not (typed["event_id"].has_nulls() or code.has_nulls()):
+    if plausible.all(ignore_nulls=False) and not (
+        typed["event_id"].has_nulls() or code.has_nulls()
+    ):
         return pl.repeat(None, typed.height, dtype=pl.String, eager=True).alias("reason")
     reason = (
         pl.when(pl.col("event_id").is_null())

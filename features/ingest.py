@@ -1,11 +1,13 @@
 """Ingesting raw files: canonical events staged by month, and an account of every line."""
 
+from calendar import monthrange
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import ClassVar, Final, cast
 
 import polars as pl
+import pyarrow as pa
 
 from features.events import EventColumns, canonical_events, raw_columns
 from features.icews import FileName, match_columns, parse_file_name, read_block
@@ -133,11 +135,19 @@ def read_staged(folder: Path, month: date | None = None) -> pl.DataFrame:
     Returns
     -------
     pl.DataFrame
-        Canonical events with ``file`` and ``line``; without rows and columns if there are none.
+        Canonical events with ``file`` and ``line``. The rows stay in the files, which must not be
+        written to while the frame is in use.
     """
-    pattern = "events-*.arrow" if month is None else f"events-{month:%Y-%m}-*.arrow"
-    parts = [pl.read_ipc(path) for path in sorted(folder.glob(pattern))]
-    return pl.concat(parts) if parts else pl.DataFrame()
+    every = sorted(folder.glob("events-*.arrow"))
+    wanted = [path for path in every if month is None or f"-{month:%Y-%m}-" in path.name]
+    parts = [_mapped(path) for path in wanted or every[:1]]
+    rows = pl.concat(parts) if parts else pl.DataFrame()
+    return rows if wanted else rows.clear()
+
+
+def _mapped(path: Path) -> pl.DataFrame:
+    with pa.memory_map(str(path)) as file:
+        return cast("pl.DataFrame", pl.from_arrow(pa.ipc.open_file(file).read_all()))
 
 
 class _Staging:
@@ -153,7 +163,8 @@ class _Staging:
     def add(self, block: Block, raw: pl.DataFrame) -> None:
         self._lines += block.n_lines
         rows = canonical_events(raw, last_plausible=self._name.last_plausible).with_columns(
-            file=pl.lit(self._file, pl.Categorical), line=pl.Series(block.line_numbers(), dtype=pl.UInt32)
+            file=pl.lit(self._file, pl.Categorical),
+            line=pl.Series(block.line_numbers(), dtype=pl.UInt32),
         )
         if rows["reason"].null_count() < rows.height:
             bad = rows.filter(pl.col("reason").is_not_null())
@@ -163,7 +174,9 @@ class _Staging:
             self._rejected.append(self._ragged_rows(block))
         self._valid += rows.height
         self._mended += int(rows["mended"].sum())
-        self._days += [day for day in (rows["event_date"].min(), rows["event_date"].max()) if day]
+        day = pl.col("event_date")
+        bounds = rows.select(day.min().alias("first"), day.max().alias("last")).row(0)
+        self._days += [day for day in bounds if day is not None]
         self._batch.append(rows.drop("reason", "mended"))
         self._rows_in_batch += rows.height
         if self._rows_in_batch >= _ROWS_STAGED_AT_ONCE:
@@ -176,7 +189,9 @@ class _Staging:
     def _ragged_rows(self, block: Block) -> pl.DataFrame:
         rows = pl.DataFrame(block.ragged, schema=["line", "text"], orient="row")
         blank = pl.col("text").str.strip_chars() == ""
-        reason = pl.when(blank).then(pl.lit("blank line")).otherwise(pl.lit("wrong number of fields"))
+        reason = (
+            pl.when(blank).then(pl.lit("blank line")).otherwise(pl.lit("wrong number of fields"))
+        )
         return self._as_rejected(rows.with_columns(reason=reason))
 
     def _as_rejected(self, rows: pl.DataFrame) -> pl.DataFrame:
@@ -190,8 +205,7 @@ class _Staging:
     def _flush(self) -> None:
         if not self._rows_in_batch:
             return
-        for month, rows in _by_month(pl.concat(self._batch)):
-            rows.write_ipc(self._folder / f"events-{month:%Y-%m}-{self._batches:05}.arrow")
+        _write_staged(pl.concat(self._batch), self._folder, self._batches)
         self._batches += 1
         self._batch, self._rows_in_batch = [], 0
 
@@ -212,10 +226,19 @@ class _Staging:
         )
 
 
+def _write_staged(rows: pl.DataFrame, folder: Path, batch: int) -> None:
+    for month, part in _by_month(rows):
+        part.write_ipc(folder / f"events-{month:%Y-%m}-{batch:05}.arrow")
+
+
 def _by_month(rows: pl.DataFrame) -> list[tuple[date, pl.DataFrame]]:
     """Part rows by the month of their date; the order within a month stays."""
-    months = rows["event_date"].dt.month_start()
-    found = months.unique()
-    if len(found) == 1:
-        return [(found[0], rows)]
-    return [(month, rows.filter(months == month)) for month in found]
+    day = pl.col("event_date")
+    months: list[date] = rows["event_date"].unique().dt.month_start().unique().sort().to_list()
+    if len(months) == 1:
+        return [(months[0], rows)]
+    return [(month, rows.filter(day.is_between(month, _last_day(month)))) for month in months]
+
+
+def _last_day(month: date) -> date:
+    return month.replace(day=monthrange(month.year, month.month)[1])

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.cube import Cube
-from features.split import Part, Split, SplitConfig, PARTS, split_steps
+from features.split import PARTS, Part, Split, SplitConfig, split_steps
 from features.transforms import Standardiser, TransformConfig, difference
 from features.windows import WindowConfig, Windows, find_windows, observed_steps
 
@@ -44,7 +44,7 @@ class Prepared:
 
     def windows_of(self, part: Part) -> NDArray[np.int64]:
         """Return int64 ``(N, 2)``, entity and first step, of the windows of a part."""
-        return self.windows.index[self.parts == PARTS.index(part)]
+        return self.windows.where(self.parts == PARTS.index(part)).index
 
 
 def prepare(
@@ -85,9 +85,12 @@ def _require_windows(prepared: Prepared, cube: Cube, config: WindowConfig) -> No
     for part in PARTS[:3]:
         if len(prepared.windows_of(part)) == 0:
             msg = (
-                f"no window in the {part} part: {len(cube.entities)} entities have "
-                f"{len(cube.steps)} steps from {cube.steps[0]} to {cube.steps[-1]}, split as "
-                f"{prepared.split}, and {config} is asked of each window. Give more data, "
-                "shorter windows, fewer events asked of each, or another split"
+                f"no window of {config.length} steps with enough events lies in the {part} part. "
+                f"{len(cube.entities)} entities have {len(cube.steps)} steps from "
+                f"{cube.steps[0]} to {cube.steps[-1]}; training ends before step "
+                f"{prepared.split.training_end}, validation is {prepared.split.validation_start} "
+                f"to {prepared.split.validation_end - 1}, held out from "
+                f"{prepared.split.held_out_start}. Give more data, a smaller windows.length, "
+                "windows.min_step_events or windows.min_window_events, or another split"
             )
             raise ValueError(msg)

@@ -130,7 +130,7 @@ def split_steps(steps: NDArray[np.datetime64], config: SplitConfig | None = None
         validation_end=held_out - config.gap,
         held_out_start=held_out,
     )
-    if not (0 < split.training_end and validation < split.validation_end and held_out < n):
+    if not (split.training_end > 0 and validation < split.validation_end and held_out < n):
         msg = (
             f"{n} steps from {steps[0]} to {steps[-1]} can't be split by {config}: expected at "
             "least one step in each part; give more data, or other shares or dates"

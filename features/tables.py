@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 BLOCK_BYTES: Final = 8 << 20
 """Bytes read at a time: small enough to stay in the processor's cache while it is parsed."""
@@ -64,7 +65,7 @@ class Block:
 
 @contextmanager
 def open_table(path: Path) -> Iterator[tuple[list[str], Iterator[Block]]]:
-    """Open a table and yield its header and its blocks of lines.
+    r"""Open a table and yield its header and its blocks of lines.
 
     Compression is told by the first bytes, not by the name. Fields are tab-separated with no
     quote character, as ICEWS needs, or comma-separated with quotes where the header is.
@@ -78,11 +79,11 @@ def open_table(path: Path) -> Iterator[tuple[list[str], Iterator[Block]]]:
     --------
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "t.tab"
-    >>> _ = path.write_bytes(b"a\\tb\\n1\\t2\\n3\\n")
+    >>> _ = path.write_bytes(b"a\tb\n1\t2\n3\n")
     >>> with open_table(path) as (header, blocks):
     ...     block = next(blocks)
     >>> header, block.n_lines, block.data, block.ragged
-    (['a', 'b'], 2, b'1\\t2\\n', ((3, '3'),))
+    (['a', 'b'], 2, b'1\t2\n', ((3, '3'),))
     """
     with _open_bytes(path) as stream:
         first = stream.readline().removeprefix(_BYTE_ORDER_MARK)
@@ -94,8 +95,8 @@ def open_table(path: Path) -> Iterator[tuple[list[str], Iterator[Block]]]:
             header = [name.strip().strip('"') for name in text.split("\t")]
             yield header, _tab_blocks(stream, len(header))
         else:
-            rest = io.TextIOWrapper(stream, encoding="utf-8", errors="replace", newline="")
-            yield next(csv.reader([text])), _csv_blocks(rest, text.count(",") + 1)
+            header = next(csv.reader([text]))
+            yield header, _csv_blocks(stream, len(header), path)
 
 
 @contextmanager
@@ -128,33 +129,51 @@ def _only_table(path: Path, archive: zipfile.ZipFile) -> str:
 
 def _tab_blocks(stream: BinaryIO, n_fields: int) -> Iterator[Block]:
     line = 2
-    while chunk := stream.read(BLOCK_BYTES):
-        chunk += stream.readline()
+    while chunk := _read_lines(stream):
         block = _checked(chunk if chunk.endswith(b"\n") else chunk + b"\n", line, n_fields)
         line += block.n_lines
         yield block
 
 
+def _read_lines(stream: BinaryIO) -> bytes:
+    """Read `BLOCK_BYTES` and on to the end of a line, where possible without copying them."""
+    if not isinstance(stream, io.BufferedReader):
+        return stream.read(BLOCK_BYTES) + stream.readline()
+    start = stream.tell()
+    stream.seek(start + BLOCK_BYTES)
+    stream.readline()
+    end = stream.tell()
+    stream.seek(start)
+    return stream.read(end - start)
+
+
 def _checked(data: bytes, first_line: int, n_fields: int) -> Block:
-    """Set apart the lines whose number of fields isn't the header's.
-
-    Counting all tabs is enough to know that there are none: only a line too long and one too
-    short in the same block could cancel out, and both are then still read by name, the first
-    without its surplus and the second with nulls at its end.
-    """
+    """Set apart the lines whose number of fields isn't the header's."""
     octets = np.frombuffer(data, np.uint8)
-    n_lines = int(np.count_nonzero(octets == _NEWLINE))
-    if int(np.count_nonzero(octets == _TAB)) == n_lines * (n_fields - 1):
-        return Block(first_line=first_line, n_lines=n_lines, data=data, lines=None, ragged=())
-    return _split_ragged(data, first_line, n_fields)
+    ends = np.flatnonzero(octets == _NEWLINE)
+    fits = np.diff(_tabs_before(octets, ends), prepend=0) == n_fields - 1
+    if fits.all():
+        return Block(first_line=first_line, n_lines=len(ends), data=data, lines=None, ragged=())
+    return _split_ragged(data, first_line, fits)
 
 
-def _split_ragged(data: bytes, first_line: int, n_fields: int) -> Block:
+def _tabs_before(octets: NDArray[np.uint8], positions: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Count the tabs before each position, by words of 64 bits, one for each octet."""
+    bits = np.packbits(octets == _TAB, bitorder="little")
+    words = np.zeros(len(bits) // 8 + 1, "<u8")
+    words.view(np.uint8)[: len(bits)] = bits
+    in_word = np.bitwise_count(words)
+    before_word = np.cumsum(in_word, dtype=np.int64) - in_word
+    word, bit = positions >> 6, (positions & 63).astype(np.uint64)
+    lower = words[word] & ((np.uint64(1) << bit) - np.uint64(1))
+    before: NDArray[np.int64] = before_word[word] + np.bitwise_count(lower)
+    return before
+
+
+def _split_ragged(data: bytes, first_line: int, fits: NDArray[np.bool_]) -> Block:
     lines = data.split(b"\n")[:-1]
-    fits = np.fromiter((line.count(b"\t") == n_fields - 1 for line in lines), bool, len(lines))
     odd = tuple(
-        (first_line + int(i), _decode(lines[i]).rstrip("\r"))
-        for i in np.flatnonzero(~fits)
+        (first_line + int(i), _decode(lines[i]).rstrip("\r")) for i in np.flatnonzero(~fits)
     )
     kept = np.flatnonzero(fits)
     return Block(
@@ -167,12 +186,12 @@ def _split_ragged(data: bytes, first_line: int, n_fields: int) -> Block:
 
 
 def recode(data: bytes) -> bytes:
-    """Return `data` in UTF-8, reading each line that isn't in UTF-8 as ISO-8859-1.
+    r"""Return `data` in UTF-8, reading each line that isn't in UTF-8 as ISO-8859-1.
 
     Examples
     --------
-    >>> recode("Bogotá\\n".encode("latin-1") + "Köln\\n".encode()).decode()
-    'Bogotá\\nKöln\\n'
+    >>> recode("Bogotá\n".encode("latin-1") + "Köln\n".encode()).decode()
+    'Bogotá\nKöln\n'
     """
     return "\n".join(_decode(line) for line in data.split(b"\n")).encode()
 
@@ -184,15 +203,24 @@ def _decode(line: bytes) -> str:
         return line.decode("iso-8859-1")
 
 
-def _csv_blocks(stream: io.TextIOWrapper, n_fields: int) -> Iterator[Block]:
+def _csv_blocks(stream: BinaryIO, n_fields: int, path: Path) -> Iterator[Block]:
     """Turn quoted, comma-separated records into tab-separated lines, one a record."""
     line, size, records = 2, 0, list[str]()
-    spaces = str.maketrans("\t\r\n", "   ")
-    for record in csv.reader(stream):
-        records.append("\t".join(field.translate(spaces) for field in record))
-        size += len(records[-1])
+    for record in _csv_records(stream, path):
+        records.append(record)
+        size += len(record)
         if size >= BLOCK_BYTES:
             yield _checked(("\n".join(records) + "\n").encode(), line, n_fields)
             line, size, records = line + len(records), 0, []
     if records:
         yield _checked(("\n".join(records) + "\n").encode(), line, n_fields)
+
+
+def _csv_records(stream: BinaryIO, path: Path) -> Iterator[str]:
+    spaces = str.maketrans("\t\r\n", "   ")
+    try:
+        for record in csv.reader(_decode(line) for line in stream):
+            yield "\t".join(field.translate(spaces) for field in record)
+    except csv.Error as error:
+        msg = f"{path}: not comma-separated as its header is: {error}; is a quote left open?"
+        raise TableFormatError(msg) from error

@@ -115,11 +115,16 @@ class Standardiser:
             raise ValueError(msg)
         n_features = values.shape[-1]
         if config.standardise == "none":
-            return cls(mean=np.zeros((1, n_features), np.float32), scale=np.ones((1, n_features), np.float32))
+            return cls(
+                mean=np.zeros((1, n_features), np.float32),
+                scale=np.ones((1, n_features), np.float32),
+            )
         common_mean, common_scale = _common_statistics(values, observed, config.min_scale)
         if config.standardise == "feature":
             return cls(mean=common_mean, scale=common_scale)
-        return cls(**_entity_statistics(values, observed, common_mean, common_scale, config.min_scale))
+        return cls(
+            **_entity_statistics(values, observed, common_mean, common_scale, config.min_scale)
+        )
 
     def transform(self, values: Floats, observed: Mask) -> Floats:
         """Standardise float32 ``(E, S, F)``; steps that are not observed become 0."""

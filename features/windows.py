@@ -73,9 +73,7 @@ class Windows:
 
     def where(self, kept: NDArray[np.bool_]) -> "Windows":
         """Return the windows for which `kept`, bool ``(N,)``, is true."""
-        return Windows(
-            index=self.index[kept], exposure=self.exposure[kept], length=self.length
-        )
+        return Windows(index=self.index[kept], exposure=self.exposure[kept], length=self.length)
 
 
 def observed_steps(

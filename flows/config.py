@@ -2,7 +2,7 @@
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -38,9 +38,7 @@ class RunConfig(BaseModel):
     data: Path = Field(
         default=Path("data/lake"), description="Folder for everything that is written."
     )
-    entity: Entity = Field(
-        default="country", description="Whose events are counted together."
-    )
+    entity: Entity = Field(default="country", description="Whose events are counted together.")
     step: Step = Field(default="week", description="How long a step is.")
     ingest: IngestConfig = IngestConfig()
     vocabulary: VocabularyConfig = VocabularyConfig()
@@ -86,9 +84,9 @@ class RunConfig(BaseModel):
         except ValidationError as error:
             raise ConfigError(_explain(error, path)) from None
 
-    def to_toml(self) -> str:
-        """Write the whole configuration, defaults included, as TOML that `load` reads."""
-        content = self.model_dump(mode="json", exclude_none=True)
+    def to_toml(self, *, without: Collection[str] = ()) -> str:
+        """Write the configuration, defaults included, as TOML that `load` reads."""
+        content = self.model_dump(mode="json", exclude_none=True, exclude=set(without))
         plain = {key: value for key, value in content.items() if not isinstance(value, dict)}
         lines = [_line(key, value) for key, value in plain.items()]
         for key, value in content.items():
@@ -106,8 +104,9 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _line(key: str, value: Any) -> str:
-    """Write a key and value: strings, numbers, truth and lists are the same in JSON and TOML."""
-    return f"{key} = {json.dumps(value, ensure_ascii=False)}"
+    """Write a key and value: JSON is TOML here, but for one character that TOML has escaped."""
+    text = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return f"{key} = {text}"
 
 
 def _explain(error: ValidationError, path: Path | None) -> str:

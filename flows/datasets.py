@@ -97,3 +97,46 @@ DATASETS: Final[dict[str, tuple[Column, ...]]] = {
         ),
     ),
 }
+
+_EVENT = (
+    Column("event_id", "string", "as in the source; not unique by itself"),
+    Column("event_date", "date32", "day of the event; the key is (event_id, event_date)"),
+    Column("event_code", "dictionary<string>", "CAMEO code, text: `010` and `10` differ"),
+    Column("intensity", "float", "-10 (conflict) to 10 (cooperation); the code's own if absent"),
+    Column("source_country", "string", "country of who acted; null if absent"),
+    Column("target_country", "string", "country of whom it was done to; null if absent"),
+    Column("country", "string", "country where it happened; null if absent"),
+    Column("source_sectors", "string", "sectors of who acted, comma-separated; null if absent"),
+    Column("target_sectors", "string", "sectors of whom it was done to; null if absent"),
+    Column("file", "string", "the raw file that the row comes from"),
+    Column("line", "uint32", "its line there; the header is line 1"),
+)
+
+LAKE: Final[dict[str, tuple[Column, ...]]] = {
+    "events": _EVENT,
+    "duplicates": (
+        *_EVENT,
+        Column(
+            "reason",
+            "string",
+            "`repeated in file`, `repeated across files`, or `superseded` by a yearly file",
+        ),
+    ),
+    "rejected": (
+        Column("file", "string", "the raw file"),
+        Column("line", "uint32", "line number; the header is line 1"),
+        Column("reason", "string", "why the line is no event"),
+        Column("text", "string", "the line itself, its first 2,000 characters"),
+    ),
+}
+
+
+def as_markdown(datasets: dict[str, tuple[Column, ...]]) -> str:
+    """Write datasets as the tables of the data dictionary."""
+    parts = []
+    for name, columns in datasets.items():
+        rows = [f"| {column.name} | `{column.type}` | {column.meaning} |" for column in columns]
+        parts.append(
+            "\n".join([f"### {name}", "", "| column | type | meaning |", "|---|---|---|", *rows])
+        )
+    return "\n\n".join(parts) + "\n"

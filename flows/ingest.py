@@ -17,6 +17,7 @@ from prefect.logging import get_run_logger
 from features.deduplication import DUPLICATE_REASONS
 from features.ingest import IngestConfig, StagedFile, stage_file
 from features.tables import TABLE_SUFFIXES, TableFormatError
+from flows.config import RunConfig
 from flows.digests import digest_of_file
 from flows.lake import FileRecord, Lake, MonthRecord, resolve_month
 from flows.progress import progress
@@ -58,18 +59,19 @@ class _Staged:
     folder: Path
 
 
-@flow(name="ingest", validate_parameters=False)
-def ingest(source: Sequence[Path], data: Path, config: IngestConfig) -> IngestResult:
-    """Bring new and changed files of `source` into the lake, and publish it in one move."""
-    dataset = data / "lake"
-    previous = Lake.load(latest(dataset), config)
-    fresh = find_new_files(source, previous)
+@flow(name="ingest", flow_run_name="ingest", validate_parameters=False)
+def ingest(config: RunConfig) -> IngestResult:
+    """Bring new and changed source files into the lake, and publish it in one move."""
+    dataset = config.data / "lake"
+    previous = Lake.load(latest(dataset), config.ingest)
+    fresh = find_new_files(config.source, previous)
     if not fresh:
         get_run_logger().info("nothing new: the lake has all %d files", len(previous.files))
         assert previous.folder is not None
         return IngestResult(lake=previous.folder)
-    with tempfile.TemporaryDirectory(dir=data, prefix=".staging-") as staging:
-        staged = stage_files(fresh, Path(staging), config)
+    config.data.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=config.data, prefix=".staging-") as staging:
+        staged = stage_files(fresh, Path(staging), config.ingest)
         return update_lake(dataset, previous, staged)
 
 
@@ -158,8 +160,9 @@ def update_lake(dataset: Path, previous: Lake, staged: Sequence[_Staged]) -> Ing
     added = {item.record.staged.name: item for item in staged}
     _complain(staged, previous)
     files = previous.files | {name: item.record for name, item in added.items()}
+    files = dict(sorted(files.items()))
     readable = [item for item in staged if item.record.error is None]
-    months = touched_months(previous, readable)
+    months = touched_months(previous, staged)
     lake = replace(previous, files=files)
     with publishing(dataset, lake.version) as target:
         _carry_over(previous, target, added)
@@ -168,7 +171,7 @@ def update_lake(dataset: Path, previous: Lake, staged: Sequence[_Staged]) -> Ing
         records = dict(previous.months)
         with progress("Resolving months", len(months)) as advance:
             for month in months:
-                records[month] = resolve_month(
+                record = resolve_month(
                     month,
                     previous=previous,
                     replaced=sorted(added),
@@ -176,7 +179,11 @@ def update_lake(dataset: Path, previous: Lake, staged: Sequence[_Staged]) -> Ing
                     accounts=lake.accounts,
                     target=target,
                 )
+                records.pop(month, None)
+                if record is not None:
+                    records[month] = record
                 advance(doing=f"{month:%Y-%m}")
+        records = dict(sorted(records.items()))
         done = replace(lake, months=records, files=_with_accounts(files, records.values()))
         done.save(target)
     return IngestResult(

@@ -121,9 +121,7 @@ class Lake:
         """Write the records beside the data."""
         content = {"version": VERSION, "config": self.config, "files": self.files}
         for name, value in (("files.json", content), ("months.json", self.months)):
-            (folder / name).write_bytes(
-                TypeAdapter(dict[Any, Any]).dump_json(value, indent=1)
-            )
+            (folder / name).write_bytes(TypeAdapter(dict[Any, Any]).dump_json(value, indent=1))
 
 
 def month_file(folder: Path, kind: str, month: date) -> Path:
@@ -139,8 +137,10 @@ def resolve_month(
     staged: Sequence[Path],
     accounts: Sequence[StagedFile],
     target: Path,
-) -> MonthRecord:
+) -> MonthRecord | None:
     """Resolve the rows of a month anew and write them to a new version.
+
+    What is written, to the byte, depends on the rows and not on how they came together.
 
     Parameters
     ----------
@@ -156,26 +156,40 @@ def resolve_month(
         The accounts of all files of the new version.
     target
         The new version's folder.
+
+    Returns
+    -------
+    MonthRecord or None
+        None if no file has a row for the month.
     """
     file_type = pl.Enum(precedence([account.name for account in accounts]))
     frames = [*_previous_rows(month, previous, replaced), *_staged_rows(month, staged)]
+    frames = [frame for frame in frames if not frame.is_empty()]
+    paths = {kind: month_file(target, kind, month) for kind in ("events", "duplicates")}
+    for path in paths.values():
+        shutil.rmtree(path.parent, ignore_errors=True)
+    if not frames:
+        return None
     rows = pl.concat([frame.with_columns(pl.col("file").cast(file_type)) for frame in frames])
     events, duplicates = resolve_duplicates(rows, accounts)
-    for kind, frame in (("events", events), ("duplicates", duplicates)):
-        path = month_file(target, kind, month)
-        shutil.rmtree(path.parent, ignore_errors=True)
-        if not frame.is_empty() or kind == "events":
-            path.parent.mkdir(parents=True)
-            frame.write_parquet(
-                path, compression="zstd", compression_level=1, statistics=_STATISTICS
-            )
+    _write_rows(events, paths["events"])
+    if not duplicates.is_empty():
+        _write_rows(duplicates, paths["duplicates"])
     return MonthRecord(
         accepted=_count(events, ["file"]),
         duplicates={
             reason: _count(duplicates.filter(pl.col("reason") == reason), ["file"])
             for reason in DUPLICATE_REASONS
         },
-        sha256=digest_of_file(month_file(target, "events", month)),
+        sha256=digest_of_file(paths["events"]),
+    )
+
+
+def _write_rows(rows: pl.DataFrame, path: Path) -> None:
+    """Write rows; `file` as text, for an Enum would bring in the names of all other files."""
+    path.parent.mkdir(parents=True)
+    rows.with_columns(pl.col("file").cast(pl.String)).write_parquet(
+        path, compression="zstd", compression_level=1, statistics=_STATISTICS
     )
 
 
@@ -191,8 +205,7 @@ def _previous_rows(month: date, previous: Lake, replaced: Sequence[str]) -> list
 
 
 def _staged_rows(month: date, staged: Sequence[Path]) -> list[pl.DataFrame]:
-    frames = (read_staged(folder, month) for folder in staged)
-    return [frame for frame in frames if not frame.is_empty()]
+    return [read_staged(folder, month) for folder in staged]
 
 
 def _count(frame: pl.DataFrame, by: list[str]) -> dict[str, int]:

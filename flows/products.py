@@ -43,9 +43,7 @@ def proportions_table(cube: Cube) -> pa.Table:
     """Return the proportions, one row an entity and step, empty steps included."""
     table = cube.proportions()
     steps = _with_step_end(cube, table.select("entity", "step_start", "n_events"))
-    return pl.concat([steps, table.drop(steps.columns, strict=False)], how="horizontal").to_arrow(
-        compat_level=pl.CompatLevel.oldest()
-    )
+    return _to_arrow(pl.concat([steps, table.drop(steps.columns, strict=False)], how="horizontal"))
 
 
 def embeddings_table(cube: Cube, prepared: Prepared, scores: Scores) -> pa.Table:
@@ -75,7 +73,7 @@ def step_errors_table(
         cube, cube.index().with_columns(n_events=pl.Series(cube.exposure.reshape(-1)))
     ).with_columns(part=_parts_of_steps(cube, prepared))
     return (
-        steps.to_arrow(compat_level=pl.CompatLevel.oldest())
+        _to_arrow(steps)
         .append_column("n_windows", pa.array(scores.coverage.reshape(-1)))
         .append_column("error", _nullable(errors.step.reshape(-1)))
         .append_column("squared_error", _nullable(scores.step_error.reshape(-1)))
@@ -83,9 +81,7 @@ def step_errors_table(
     )
 
 
-def judge_errors(
-    cube: Cube, prepared: Prepared, scores: Scores, vocabulary: Vocabulary
-) -> Errors:
+def judge_errors(cube: Cube, prepared: Prepared, scores: Scores, vocabulary: Vocabulary) -> Errors:
     """Bring reconstructions back to the units of the cube and judge them by the exposure.
 
     A reconstructed change is judged as the change from what was observed: the level before it is
@@ -113,19 +109,29 @@ def _windows(cube: Cube, prepared: Prepared) -> pa.Table:
             "part": pl.Series(PARTS).gather(prepared.parts.astype(np.int64)),
         }
     )
-    return frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+    return _to_arrow(frame)
+
+
+def _to_arrow(frame: pl.DataFrame) -> pa.Table:
+    """Convert to Arrow, with plain strings for polars' large ones."""
+    table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+    fields = [
+        field.with_type(pa.string()) if pa.types.is_large_string(field.type) else field
+        for field in table.schema
+    ]
+    return table.cast(pa.schema(fields))
 
 
 def _step_ends(cube: Cube) -> pl.Series:
     starts = pl.DataFrame({"step": pl.Series(cube.steps).cast(pl.Date)})
-    return starts.select(pl.col("step").dt.offset_by(EVERY[cube.step]).dt.offset_by("-1d")).to_series()
+    return starts.select(
+        pl.col("step").dt.offset_by(EVERY[cube.step]).dt.offset_by("-1d")
+    ).to_series()
 
 
 def _with_step_end(cube: Cube, table: pl.DataFrame) -> pl.DataFrame:
     ends = _step_ends(cube).gather(np.tile(np.arange(len(cube.steps)), len(cube.entities)))
-    return table.select(
-        "entity", "step_start", pl.Series("step_end", ends), "n_events"
-    )
+    return table.select("entity", "step_start", pl.Series("step_end", ends), "n_events")
 
 
 def _parts_of_steps(cube: Cube, prepared: Prepared) -> pl.Series:
@@ -146,15 +152,14 @@ def _nullable(values: NDArray[np.float32]) -> pa.Array:
 
 def _top_features(cube: Cube, errors: Errors, vocabulary: Vocabulary) -> pa.ChunkedArray:
     """Take the features with the largest errors of each step, a slab of steps at a time."""
-    flat = [
+    error, observed, expected = (
         array.reshape(-1, len(cube.features))
         for array in (errors.feature, cube.values, errors.expected)
-    ]
-    chunks = [
-        _top_of_slab(*(array[i : i + _ROWS_AT_ONCE] for array in flat), vocabulary)
-        for i in range(0, len(flat[0]), _ROWS_AT_ONCE)
-    ]
-    return pa.chunked_array(chunks)
+    )
+    slabs = [slice(i, i + _ROWS_AT_ONCE) for i in range(0, len(error), _ROWS_AT_ONCE)]
+    return pa.chunked_array(
+        [_top_of_slab(error[s], observed[s], expected[s], vocabulary) for s in slabs]
+    )
 
 
 def _top_of_slab(

@@ -15,7 +15,8 @@ SECONDS_BETWEEN_REPORTS = 3.0
 class Advance(Protocol):
     """Tells how many units more are done, and in words what was."""
 
-    def __call__(self, units: int = 1, *, doing: str = "") -> None: ...
+    def __call__(self, units: int = 1, *, doing: str = "") -> None:
+        """Report."""
 
 
 @contextmanager

@@ -1,8 +1,10 @@
 """The flow that scores every window and publishes what readers of the Parquet get."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import version as version_of
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,9 +16,9 @@ from prefect.logging import get_run_logger
 
 from features.preparation import prepare
 from flows.aggregate import FeatureSet
+from flows.config import RunConfig
 from flows.datasets import SCHEMA_VERSION
 from flows.digests import digest_of
-from flows.publishing import latest, point_latest, publishing
 from flows.products import (
     embeddings_table,
     judge_errors,
@@ -24,7 +26,8 @@ from flows.products import (
     step_errors_table,
     window_errors_table,
 )
-from flows.train import ModelConfig, ModelReference
+from flows.publishing import latest, point_latest, publishing
+from flows.train import ModelReference
 from models import checkpoint, score
 
 VERSION: Final = 1
@@ -50,13 +53,10 @@ class Publication:
     reused: bool
 
 
-@flow(name="publish", validate_parameters=False)
-def publish(
-    features: FeatureSet, model: ModelReference, data: Path, name: str, config: ModelConfig,
-    settings: str,
-) -> Publication:
+@flow(name="publish", flow_run_name="publish {config.name}", validate_parameters=False)
+def publish(features: FeatureSet, model: ModelReference, config: RunConfig) -> Publication:
     """Score every window with the model and publish all datasets in one move."""
-    dataset = data / "published" / name
+    dataset = config.data / "published" / config.name
     version = digest_of(VERSION, SCHEMA_VERSION, model.model_id)
     folder = dataset / version
     current = latest(dataset)
@@ -65,25 +65,18 @@ def publish(
     elif folder.exists():
         point_latest(dataset, version)
     else:
-        write_datasets(features, model, dataset, version, config, settings)
+        write_datasets(features, model, dataset / version, config)
     return Publication(folder=folder, latest=dataset / "latest", reused=current == folder.resolve())
 
 
 @task(name="score and write", cache_policy=NO_CACHE)
 def write_datasets(
-    features: FeatureSet,
-    model: ModelReference,
-    dataset: Path,
-    version: str,
-    config: ModelConfig,
-    settings: str,
+    features: FeatureSet, model: ModelReference, target: Path, config: RunConfig
 ) -> None:
-    """Score, and write every dataset with its provenance."""
+    """Score, and write every dataset with its provenance, which doesn't name any folder."""
     logger = get_run_logger()
-    cube, vocabulary = features.cube(), features.vocabulary()
-    prepared = prepare(
-        cube, windows=config.windows, split=config.split, transform=config.transform
-    )
+    cube, vocabulary = features.cube(config.windows), features.vocabulary()
+    prepared = prepare(cube, windows=config.windows, split=config.split, transform=config.transform)
     logger.info("scoring %d windows", len(prepared.windows))
     scores = score(
         checkpoint.load(model.folder).trained.model,
@@ -95,40 +88,57 @@ def write_datasets(
     )
     errors = judge_errors(cube, prepared, scores, vocabulary)
     tables = {
-        "proportions": proportions_table(cube),
-        "embeddings": embeddings_table(cube, prepared, scores),
-        "window_errors": window_errors_table(cube, prepared, scores, errors),
-        "step_errors": step_errors_table(cube, prepared, scores, errors, vocabulary),
+        "embeddings": [embeddings_table(cube, prepared, scores)],
+        "window_errors": [window_errors_table(cube, prepared, scores, errors)],
+        "step_errors": [step_errors_table(cube, prepared, scores, errors, vocabulary)],
     }
     provenance = {
         "schema_version": SCHEMA_VERSION,
         "code_version": version_of("foreshock"),
         "model_id": model.model_id,
         "vocabulary": vocabulary.digest,
-        "config": settings,
+        "config": config.to_toml(without=("source", "data")),
     }
-    with publishing(dataset, version) as folder:
-        for name, table in tables.items():
-            write_parquet(table, folder / f"{name}.parquet", provenance | {"dataset": name})
-            logger.info("%s: %d rows", name, table.num_rows)
+    with publishing(target.parent, target.name) as folder:
+        slabs = map(proportions_table, features.slabs())
+        for name, parts in {"proportions": slabs, **tables}.items():
+            rows = write_parquet(parts, folder / f"{name}.parquet", provenance | {"dataset": name})
+            logger.info("%s: %d rows", name, rows)
         (folder / "vocabulary.json").write_text(vocabulary.to_json())
 
 
-def write_parquet(table: pa.Table, path: Path, provenance: dict[str, Any]) -> None:
-    """Write a table with zstd, and its provenance as JSON under the metadata key `foreshock`."""
-    metadata = {**(table.schema.metadata or {}), b"foreshock": json.dumps(provenance).encode()}
-    floats = [name for name in table.column_names if _holds_floats(table.schema.field(name).type)]
-    pq.write_table(
-        table.replace_schema_metadata(metadata),
+def write_parquet(parts: Iterable[pa.Table], path: Path, provenance: dict[str, Any]) -> int:
+    """Write a table with zstd, and its provenance as JSON under the metadata key `foreshock`.
+
+    Parameters
+    ----------
+    parts
+        The table in parts of one schema, so that it need not be in memory as a whole.
+
+    Returns
+    -------
+    int
+        The number of rows.
+    """
+    parts = iter(parts)
+    first = next(parts)
+    metadata = {**(first.schema.metadata or {}), b"foreshock": json.dumps(provenance).encode()}
+    schema = first.schema.with_metadata(metadata)
+    floats = [field.name for field in schema if _holds_floats(field.type)]
+    rows = 0
+    with pq.ParquetWriter(
         path,
+        schema,
         compression="zstd",
-        use_dictionary=[name for name in table.column_names if name not in floats],
+        use_dictionary=[name for name in schema.names if name not in floats],
         use_byte_stream_split=floats,
-        row_group_size=1 << 17,
-    )
+    ) as writer:
+        for part in chain([first], parts):
+            writer.write_table(part.replace_schema_metadata(metadata), row_group_size=1 << 17)
+            rows += part.num_rows
+    return rows
 
 
 def _holds_floats(kind: pa.DataType) -> bool:
-    return pa.types.is_floating(kind) or (
-        pa.types.is_fixed_size_list(kind) and pa.types.is_floating(kind.value_type)
-    )
+    value = kind.value_type if pa.types.is_fixed_size_list(kind) else kind
+    return bool(pa.types.is_floating(value))

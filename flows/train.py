@@ -10,18 +10,14 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
 from features.preparation import Prepared, prepare
-from features.split import SplitConfig
-from features.transforms import TransformConfig
-from features.windows import WindowConfig
 from flows.aggregate import FeatureSet
+from flows.config import RunConfig
 from flows.digests import digest_of
 from flows.publishing import whole_folder
 from models import (
-    AutoencoderConfig,
     Diagnosis,
     EpochReport,
     TrainedModel,
-    TrainingConfig,
     checkpoint,
     diagnose,
     train,
@@ -29,17 +25,6 @@ from models import (
 
 VERSION: Final = 1
 """To be raised when the same features would give another model."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelConfig:
-    """Everything beside the features that determines a model."""
-
-    windows: WindowConfig
-    split: SplitConfig
-    transform: TransformConfig
-    autoencoder: AutoencoderConfig
-    training: TrainingConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,28 +46,28 @@ class ModelReference:
     reused: bool
 
 
-@flow(name="train", validate_parameters=False)
-def train_model(features: FeatureSet, data: Path, config: ModelConfig) -> ModelReference:
+@flow(
+    name="train", flow_run_name="train {config.name}", validate_parameters=False
+)
+def train_model(features: FeatureSet, config: RunConfig) -> ModelReference:
     """Train a model and diagnose it, unless the very same one is there."""
-    model_id = digest_of(VERSION, features.digest, _without_device(config))
-    folder = data / "models" / model_id
+    model_id = digest_of(VERSION, features.digest, _determinants(config))
+    folder = config.data / "models" / model_id
     reused = folder.exists()
     if reused:
         get_run_logger().info("nothing new: model %s is there", model_id)
     else:
         prepared = prepare_windows(features, config)
         trained = fit(prepared, config)
-        keep(trained, judge(trained, prepared), features, config, folder)
+        keep(trained, judge(trained, prepared), features, folder)
     return ModelReference(folder=folder, model_id=model_id, reused=reused)
 
 
 @task(name="prepare windows", cache_policy=NO_CACHE)
-def prepare_windows(features: FeatureSet, config: ModelConfig) -> Prepared:
+def prepare_windows(features: FeatureSet, config: RunConfig) -> Prepared:
     """Encode, mask, difference, standardise and find the windows."""
-    cube = features.cube()
-    prepared = prepare(
-        cube, windows=config.windows, split=config.split, transform=config.transform
-    )
+    cube = features.cube(config.windows)
+    prepared = prepare(cube, windows=config.windows, split=config.split, transform=config.transform)
     get_run_logger().info(
         "cube of %d entities, %d steps, %d features; %d windows (training %d, validation %d, "
         "held out %d)",
@@ -94,7 +79,7 @@ def prepare_windows(features: FeatureSet, config: ModelConfig) -> Prepared:
 
 
 @task(name="train model", cache_policy=NO_CACHE)
-def fit(prepared: Prepared, config: ModelConfig) -> TrainedModel:
+def fit(prepared: Prepared, config: RunConfig) -> TrainedModel:
     """Train, reporting each epoch."""
     logger = get_run_logger()
     artifact: Any = create_progress_artifact(progress=0.0, description="Training")
@@ -148,7 +133,6 @@ def keep(
     trained: TrainedModel,
     diagnosis: Diagnosis,
     features: FeatureSet,
-    config: ModelConfig,
     folder: Path,
 ) -> None:
     """Write the model, its diagnosis and its vocabulary, whole or not at all."""
@@ -163,8 +147,9 @@ def keep(
         (target / "vocabulary.json").write_text(features.vocabulary().to_json())
 
 
-def _without_device(config: ModelConfig) -> dict[str, Any]:
-    """Leave out where a model is trained: it is to be the same model anywhere."""
-    content = {name: vars(value).copy() for name, value in vars(config).items()}
-    content["training"].pop("device")
+def _determinants(config: RunConfig) -> dict[str, Any]:
+    """Return what, beside the features, makes a model: not the device that it is trained on."""
+    sections = {"windows", "split", "transform", "autoencoder", "training"}
+    content = config.model_dump(mode="json", include=sections)
+    del content["training"]["device"]
     return content

@@ -45,8 +45,12 @@ class TrainingConfig:
     min_delta
         Fraction by which the validation loss must fall for patience and learning rate to count
         it as better. Weights are kept at every improvement, however small.
+    input_dropout
+        Share of the input's values that the encoder doesn't get to see, others each time; the
+        loss is still that of the whole window (a denoising autoencoder: Vincent et al., 2008).
+        What is left to learn are regularities that many values share, not single ones.
     seed
-        Determines the initial weights and the order of the windows.
+        Determines the initial weights, the order of the windows and the values left out.
     device
         `"auto"` is the GPU where there is one.
     """
@@ -58,6 +62,7 @@ class TrainingConfig:
     batch_size: int = 64
     learning_rate: float = 1e-2
     gradient_clip: float = 1.0
+    input_dropout: float = 0.0
     patience: int = 12
     min_delta: float = 1e-3
     seed: int = 0
@@ -241,6 +246,7 @@ class _Run:
             threshold=config.min_delta,
         )
         self._generator = torch.Generator().manual_seed(config.seed)
+        self._noise = torch.Generator(data.device).manual_seed(config.seed)
 
     def epochs(
         self, training_windows: Tensor, validation_windows: Tensor, best: BestModel
@@ -271,7 +277,7 @@ class _Run:
         order = torch.randperm(len(windows), generator=self._generator).to(self._data.device)
         mean = _RunningMean(self._data.device)
         for _, x, observed in self._data.batches(windows[order], self._config.batch_size):
-            loss = self._loss(x, observed)
+            loss = self._loss(self._corrupted(x), x, observed)
             self._optimizer.zero_grad()
             torch.autograd.backward(loss)
             torch.nn.utils.clip_grad_norm_(self._model.parameters(), self._config.gradient_clip)
@@ -284,11 +290,19 @@ class _Run:
         self._model.eval()
         mean = _RunningMean(self._data.device)
         for _, x, observed in self._data.batches(windows, self._config.batch_size):
-            mean.add(self._loss(x, observed), observed)
+            mean.add(self._loss(x, x, observed), observed)
         return mean.value()
 
-    def _loss(self, x: Tensor, observed: Tensor) -> Tensor:
-        return reconstruction_loss(self._model(x), x, observed, kind=self._config.loss)
+    def _loss(self, given: Tensor, target: Tensor, observed: Tensor) -> Tensor:
+        return reconstruction_loss(self._model(given), target, observed, kind=self._config.loss)
+
+    def _corrupted(self, x: Tensor) -> Tensor:
+        """Drop a share of the values that the encoder sees, and scale the others up for it."""
+        share = self._config.input_dropout
+        if share == 0:
+            return x
+        kept = torch.rand(x.shape, generator=self._noise, device=x.device) >= share
+        return x * kept / (1 - share)
 
 
 class _RunningMean:

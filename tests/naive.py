@@ -345,7 +345,8 @@ def undifference(changes: np.ndarray, observed: np.ndarray) -> np.ndarray:
 
 def split_lines(text: bytes, n_fields: int) -> tuple[dict[int, bytes], dict[int, bytes]]:
     """The lines after the header by number: those with so many fields, and the others."""
-    fitting, ragged = {}, {}
+    fitting: dict[int, bytes] = {}
+    ragged: dict[int, bytes] = {}
     lines = text.removesuffix(b"\n").split(b"\n")
     for number, line in enumerate(lines[1:], start=2):
         (fitting if line.count(b"\t") + 1 == n_fields else ragged)[number] = line

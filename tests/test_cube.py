@@ -20,7 +20,9 @@ ALL = VocabularyConfig(
     blocks=(*SHARES, "intensity", "source_sector", "target_sector", "log_volume"), min_events=1
 )
 
-Event = tuple[str, int, str, float, str | None, str | None]  # country, day, code, intensity, sectors
+Event = tuple[
+    str, int, str, float, str | None, str | None
+]  # country, day, code, intensity, sectors
 EVENTS = st.lists(
     st.tuples(
         st.sampled_from(["Mali", "Niger", "Iraq"]),
@@ -95,9 +97,7 @@ def test_empty_steps_are_explicit(events: list[Event]) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(events=EVENTS, step=st.sampled_from(["day", "week", "month"]))
-def test_events_are_all_in_the_cube_and_steps_have_no_gaps(
-    events: list[Event], step: Step
-) -> None:
+def test_events_are_all_in_the_cube_and_steps_have_no_gaps(events: list[Event], step: Step) -> None:
     counts = count(events, step)
     cube = build_cube(counts, Vocabulary.fit(counts), step=step)
     assert cube.exposure.sum() == len(events)
@@ -195,7 +195,9 @@ def test_data_that_lack_a_category_do_not_shift_the_columns() -> None:
 def test_unseen_sectors_are_left_out_even_where_one_is_called_other() -> None:
     config = VocabularyConfig(blocks=("source_sector",), min_events=1)
     vocabulary = Vocabulary.fit(count([("Mali", 0, "190", 0.0, "other,Police", None)]), config)
-    cube = build_cube(count([("Mali", 0, "190", 0.0, "Elite,Media", None)]), vocabulary, step="week")
+    cube = build_cube(
+        count([("Mali", 0, "190", 0.0, "Elite,Media", None)]), vocabulary, step="week"
+    )
     assert cube.values.tolist() == [[[0.0, 0.0]]]
 
 

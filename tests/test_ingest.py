@@ -18,7 +18,7 @@ from features import ingest, tables
 from features.cameo import cameo_table
 from features.deduplication import resolve_duplicates
 from features.icews import IcewsFormatError
-from features.ingest import IngestConfig, StagedFile, stage_file
+from features.ingest import IngestConfig, StagedFile, read_staged, stage_file
 from features.sample import ICEWS_COLUMNS, SampleConfig, generate_events, write_sample
 from features.tables import TableFormatError
 
@@ -67,8 +67,7 @@ def stage(
     path.write_bytes(data.encode() if isinstance(data, str) else data)
     target = folder / f"staged-{len(list(folder.iterdir()))}"
     account = stage_file(path, target, config=config)
-    parts = sorted(target.glob("events-*.parquet"))
-    events = pl.concat([pl.read_parquet(part) for part in parts]) if parts else pl.DataFrame()
+    events = read_staged(target)
     rejected = pl.read_parquet(target / "rejected.parquet")
     assert account.lines == account.valid + sum(account.rejected.values())
     assert account.valid == events.height
@@ -236,6 +235,27 @@ def test_months_reach_from_the_first_event_to_the_last() -> None:
         name="a", edition="other", first_event=date(2018, 11, 30), last_event=date(2019, 1, 1)
     )
     assert account.months == [date(2018, 11, 1), date(2018, 12, 1), date(2019, 1, 1)]
+
+
+def test_staged_events_are_had_back_by_month(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "BLOCK_BYTES", 500)
+    monkeypatch.setattr(ingest, "_ROWS_STAGED_AT_ONCE", 4)
+    days = ["2018-11-30", "2018-12-01", "2019-02-28", "2018-12-31", "2018-11-01"] * 3
+    path = tmp_path / "mine.tab"
+    path.write_text(table(rows(*({"Event Date": day} for day in days))), encoding="utf-8")
+    account = stage_file(path, tmp_path / "staged")
+    by_month = [read_staged(tmp_path / "staged", month) for month in account.months]
+    found = [frame.height for frame in by_month]
+    assert (account.months[0], found) == (date(2018, 11, 1), [6, 6, 0, 3])
+    for month, frame in zip(account.months, by_month, strict=True):
+        if frame.height:
+            assert frame["event_date"].dt.month_start().unique().to_list() == [month]
+            assert frame["line"].is_sorted()
+    assert_frame_equal(
+        read_staged(tmp_path / "staged"), pl.concat([frame for frame in by_month if frame.height])
+    )
 
 
 # Spellings
@@ -433,7 +453,7 @@ def test_sample_is_read_back_as_it_was_generated(tmp_path: Path) -> None:
     for path in write_sample(tmp_path / "raw", config):
         target = tmp_path / "staged" / path.name
         accounts.append(stage_file(path, target, config=IngestConfig(columns="all")))
-        frames += [pl.read_parquet(part) for part in target.glob("events-*.parquet")]
+        frames.append(read_staged(target))
     files = pl.concat([frame.with_columns(pl.col("file").cast(pl.String)) for frame in frames])
     events, duplicates = resolve_duplicates(files, accounts)
     assert events.height + duplicates.height == files.height

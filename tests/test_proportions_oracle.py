@@ -31,7 +31,11 @@ EVENT = st.fixed_dictionaries(
     }
 )
 BLOCKS: tuple[Block, ...] = get_args(Block)
-SCHEMA = {"event_date": pl.Date, "event_code": event_code_type(), "intensity": pl.Float32} | dict.fromkeys(
+SCHEMA = {
+    "event_date": pl.Date,
+    "event_code": event_code_type(),
+    "intensity": pl.Float32,
+} | dict.fromkeys(
     ("source_country", "target_country", "country", "source_sectors", "target_sectors"), pl.String
 )
 

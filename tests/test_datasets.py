@@ -1,0 +1,88 @@
+"""Laws of the data dictionary: it is what readers of the Parquet find, name by name."""
+
+import re
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from features.vocabulary import Vocabulary
+from flows.datasets import DATASETS, LAKE, Column, as_markdown
+from tests.icews_files import WholeRun
+
+
+def words(kind: pa.DataType) -> str:
+    """Return a type in the dictionary's words."""
+    if pa.types.is_fixed_size_list(kind):
+        return f"fixed_size_list<{words(kind.value_type)}>"
+    if pa.types.is_list(kind):
+        return f"list<{words(kind.value_type)}>"
+    if pa.types.is_dictionary(kind):
+        return f"dictionary<{words(kind.value_type)}>"
+    if pa.types.is_struct(kind):
+        return f"struct<{', '.join(f'{field.name}: {words(field.type)}' for field in kind)}>"
+    return "date32" if pa.types.is_date32(kind) else str(kind)
+
+
+def found(path: Path) -> list[tuple[str, str]]:
+    return [(field.name, words(field.type)) for field in pq.read_schema(path)]
+
+
+def expected(columns: tuple[Column, ...]) -> list[tuple[str, str]]:
+    return [(column.name, column.type) for column in columns]
+
+
+@pytest.mark.parametrize("name", ["embeddings", "window_errors", "step_errors"])
+def test_published_columns_and_types_are_those_of_the_dictionary(
+    whole: WholeRun, name: str
+) -> None:
+    assert found(whole.result.publication.latest / f"{name}.parquet") == expected(DATASETS[name])
+
+
+def test_proportions_are_the_fixed_columns_and_then_a_column_a_feature(whole: WholeRun) -> None:
+    *fixed, feature = expected(DATASETS["proportions"])
+    vocabulary = whole.result.features.vocabulary()
+    assert found(whole.result.publication.latest / "proportions.parquet") == [
+        *fixed,
+        *((name, feature[1]) for name in vocabulary.names),
+    ]
+    named = re.findall(r"`(\w+)`", feature[0])
+    assert named
+    assert set(named) <= set(vocabulary.names)
+
+
+def test_every_published_file_is_in_the_dictionary(whole: WholeRun) -> None:
+    published = {path.name for path in whole.result.publication.latest.iterdir()}
+    assert published == {f"{name}.parquet" for name in DATASETS} | {"vocabulary.json"}
+
+
+def test_the_published_vocabulary_is_that_of_the_columns(whole: WholeRun) -> None:
+    path = whole.result.publication.latest / "vocabulary.json"
+    assert Vocabulary.from_json(path.read_text()) == whole.result.features.vocabulary()
+
+
+@pytest.mark.parametrize("kind", list(LAKE))
+def test_columns_of_the_lake_are_those_of_the_dictionary(whole: WholeRun, kind: str) -> None:
+    paths = list((whole.result.ingested.lake / kind).rglob("*.parquet"))
+    assert paths
+    for path in paths:
+        plain = [(name, type_.replace("large_string", "string")) for name, type_ in found(path)]
+        assert plain == expected(LAKE[kind]), path
+
+
+def test_every_column_has_a_meaning_and_a_name_of_its_own() -> None:
+    for columns in (DATASETS | LAKE).values():
+        names = [column.name for column in columns]
+        assert len(set(names)) == len(names)
+        assert all(column.meaning for column in columns)
+
+
+def test_the_dictionary_as_markdown_has_every_column_in_a_row() -> None:
+    text = as_markdown(DATASETS | LAKE)
+    for name, columns in (DATASETS | LAKE).items():
+        assert f"### {name}\n" in text
+        for column in columns:
+            assert f"| {column.name} | `{column.type}` | {column.meaning} |\n" in text
+    tables = [line for line in text.splitlines() if line.startswith("|")]
+    assert {line.count("|") for line in tables} == {4}

@@ -1,0 +1,195 @@
+"""Laws of the whole pipeline: what it finds, what it repeats, and what a failure leaves."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from features.sample import CRISES, Crisis
+from flows import aggregate, publish, train
+from flows import ingest as ingestion
+from flows.lake import Lake
+from flows.pipeline import run
+from flows.record import RunResult
+from models import checkpoint
+from tests.icews_files import WholeRun, digests, sha256, small_config, write_file
+
+FOUND_WITHIN = 0.01
+"""Share of all steps among which a crisis must be; they are the first 11 of 2,407 at writing."""
+
+
+def steps_of(crisis: Crisis) -> pl.Expr:
+    return (
+        (pl.col("entity") == crisis.country)
+        & (pl.col("step_start") <= crisis.end)
+        & (pl.col("step_end") >= crisis.start)
+    )
+
+
+def forbid(monkeypatch: pytest.MonkeyPatch, *places: tuple[Any, str]) -> None:
+    def not_again(*args: Any, **kwargs: Any) -> None:
+        pytest.fail("this was done already")
+
+    for module, name in places:
+        monkeypatch.setattr(module, name, not_again)
+
+
+def published(result: RunResult) -> dict[str, str]:
+    return digests(result.publication.folder)
+
+
+def test_every_planted_crisis_that_was_held_out_stands_out(whole: WholeRun) -> None:
+    steps = pl.read_parquet(whole.result.publication.latest / "step_errors.parquet").with_columns(
+        rank=pl.col("error").rank(descending=True)
+    )
+    at_most = FOUND_WITHIN * steps["error"].count()
+    best = {
+        (crisis.country, crisis.start): steps.filter(
+            steps_of(crisis), pl.col("part") == "held_out"
+        )["rank"].min()
+        for crisis in CRISES
+    }
+    held_out = {crisis: rank for crisis, rank in best.items() if rank is not None}
+    assert len(held_out) == 4
+    assert {crisis: rank for crisis, rank in held_out.items() if rank > at_most} == {}
+
+
+def test_the_step_that_stands_out_most_is_a_planted_one(whole: WholeRun) -> None:
+    steps = pl.read_parquet(whole.result.publication.latest / "step_errors.parquet")
+    top = steps.top_k(1, by="error")
+    assert top.filter(pl.any_horizontal(steps_of(crisis) for crisis in CRISES)).height == 1
+
+
+def test_the_model_beats_the_training_mean(whole: WholeRun) -> None:
+    diagnosis = checkpoint.load(whole.result.model.folder).diagnosis
+    assert diagnosis is not None
+    ratios = {name: ratio for name, _, ratio in diagnosis.rows()}
+    assert ratios["autoencoder"] < 1
+
+
+def test_the_record_of_a_run_has_everything_about_it(whole: WholeRun) -> None:
+    record = json.loads(whole.result.record.read_text())
+    assert record["config"] == whole.config.model_dump(mode="json")
+    assert record["config"]["training"]["epochs"] == whole.config.training.epochs
+    assert record["code_version"]
+    result = record["result"]
+    assert len(result["ingested"]["added"]) == 31
+    assert result["model"]["model_id"] == whole.result.model.model_id
+    assert Path(result["publication"]["folder"]) == whole.result.publication.folder
+    assert result["seconds"] > 0
+    diagnosis = checkpoint.load(whole.result.model.folder).diagnosis
+    assert diagnosis is not None
+    assert record["diagnosis"] == json.loads(json.dumps(diagnosis.to_dict()))
+    assert record["diagnosis"]["verdict"] == diagnosis.verdict
+    lake = Lake.read(whole.result.ingested.lake)
+    assert {name: file["accepted"] for name, file in record["files"].items()} == {
+        name: file.accepted for name, file in lake.files.items()
+    }
+
+
+def test_a_run_leaves_no_litter(whole: WholeRun) -> None:
+    assert sorted(path.name for path in whole.config.data.iterdir()) == [
+        "counts",
+        "features",
+        "lake",
+        "models",
+        "published",
+        "runs",
+    ]
+    assert list(whole.config.data.rglob(".*")) == []
+
+
+def test_a_second_run_does_nothing_again(small: WholeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    forbid(
+        monkeypatch,
+        (ingestion, "stage_file"),
+        (ingestion, "resolve_month"),
+        (aggregate, "count_events"),
+        (train, "train"),
+        (train, "diagnose"),
+        (publish, "score"),
+    )
+    before = {path: path.stat().st_mtime_ns for path in small.config.data.rglob("*.parquet")}
+    first, second = small.result, run(small.config)
+    assert not (first.features.reused or first.model.reused or first.publication.reused)
+    assert second.features.reused
+    assert second.model.reused
+    assert second.publication.reused
+    assert second.ingested.added == second.ingested.months == ()
+    assert second.publication.folder == first.publication.folder
+    assert second.record != first.record
+    assert before == {
+        path: path.stat().st_mtime_ns for path in small.config.data.rglob("*.parquet")
+    }
+
+
+def test_the_same_run_elsewhere_gives_the_same_bytes(small: WholeRun, tmp_path: Path) -> None:
+    result = run(small_config(small.config.source[0], tmp_path / "data"))
+    assert not result.publication.reused
+    assert result.publication.folder.name == small.result.publication.folder.name
+    assert published(result) == published(small.result)
+    vocabulary = "vocabulary.json"
+    assert sha256(result.publication.folder / vocabulary) == sha256(
+        small.result.publication.folder / vocabulary
+    )
+
+
+def test_another_training_is_another_version_of_the_same_events(
+    small: WholeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forbid(monkeypatch, (ingestion, "stage_file"), (aggregate, "count_events"))
+    other = run(small_config(small.config.source[0], small.config.data, **{"training.seed": 1}))
+    assert other.features.reused
+    assert not other.model.reused
+    assert other.publication.folder != small.result.publication.folder
+    assert other.publication.latest.resolve() == other.publication.folder.resolve()
+    assert small.result.publication.folder.exists()
+    forbid(monkeypatch, (train, "train"), (publish, "score"))
+    back = run(small.config)
+    assert back.publication.latest.resolve() == small.result.publication.folder.resolve()
+
+
+def test_a_training_that_dies_leaves_no_model_and_the_next_run_goes_on(
+    small: WholeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small_config(small.config.source[0], tmp_path / "data")
+
+    def killed(*args: Any, **kwargs: Any) -> None:
+        raise MemoryError("no room for the model")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "train", killed)
+        with pytest.raises(MemoryError, match="no room"):
+            run(config)
+    for folder in ("models", "published", "runs"):
+        assert list((config.data / folder).glob("*")) == []
+    assert list(config.data.rglob(".*")) == []
+    forbid(monkeypatch, (ingestion, "stage_file"), (aggregate, "count_events"))
+    result = run(config)
+    assert result.features.reused
+    assert not result.model.reused
+    assert published(result) == published(small.result)
+
+
+def test_a_publication_that_dies_leaves_the_old_one_to_be_read(
+    small: WholeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small_config(small.config.source[0], tmp_path / "data")
+    first = run(config)
+    was = published(first)
+    late = write_file(
+        tmp_path / "20180102-icews-events.tab", [(f"late{i}", "2018-01-01") for i in range(30)]
+    )
+    more = config.model_copy(update={"source": (*config.source, late)})
+
+    def full(*args: Any, **kwargs: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(publish, "window_errors_table", full)
+    with pytest.raises(OSError, match="No space left"):
+        run(more)
+    assert first.publication.latest.resolve() == first.publication.folder.resolve()
+    assert digests(first.publication.latest) == was
+    assert list((config.data / "published").rglob(".*")) == []

@@ -1,0 +1,192 @@
+"""Laws of publishing: a reader sees the whole old version or the whole new one."""
+
+import os
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from flows import publishing as published
+from flows.publishing import (
+    VERSIONS_KEPT,
+    latest,
+    link_tree,
+    point_latest,
+    publishing,
+    whole_folder,
+)
+
+FILES = ("a.txt", "b.txt", "c.txt")
+
+
+def publish(dataset: Path, version: str) -> None:
+    with publishing(dataset, version) as folder:
+        for name in FILES:
+            (folder / name).write_text(version)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_there_is_no_version_before_the_first(tmp_path: Path) -> None:
+    assert latest(tmp_path / "dataset") is None
+
+
+def test_a_version_is_not_there_until_it_is_whole(tmp_path: Path) -> None:
+    with publishing(tmp_path, "v1") as folder:
+        (folder / "a.txt").write_text("half")
+        assert latest(tmp_path) is None
+        assert not (tmp_path / "v1").exists()
+        assert list(tmp_path.glob("[!.]*")) == []  # readers' globs don't find it either
+    assert latest(tmp_path) == tmp_path / "v1"
+    assert names(tmp_path) == ["latest", "v1"]
+
+
+def test_the_old_version_is_read_until_the_new_one_is_whole(tmp_path: Path) -> None:
+    publish(tmp_path, "v1")
+    with publishing(tmp_path, "v2") as folder:
+        (folder / "a.txt").write_text("v2")
+        assert latest(tmp_path) == tmp_path / "v1"
+        assert (tmp_path / "latest" / "a.txt").read_text() == "v1"
+    assert latest(tmp_path) == tmp_path / "v2"
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_nothing_is_published_and_nothing_left_if_the_block_raises(
+    tmp_path: Path, error: type[BaseException]
+) -> None:
+    publish(tmp_path, "v1")
+
+    def fail() -> None:
+        with publishing(tmp_path, "v2") as folder:
+            (folder / "a.txt").write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        fail()
+    assert names(tmp_path) == ["latest", "v1"]
+    assert latest(tmp_path) == tmp_path / "v1"
+
+
+def test_a_folder_made_anew_replaces_the_one_that_was_there(tmp_path: Path) -> None:
+    publish(tmp_path, "v1")
+    with whole_folder(tmp_path / "v1") as folder:
+        (folder / "d.txt").write_text("new")
+    assert names(tmp_path / "v1") == ["d.txt"]
+
+
+def test_a_failure_to_make_a_folder_anew_leaves_the_one_that_was_there(tmp_path: Path) -> None:
+    publish(tmp_path, "v1")
+
+    def fail() -> None:
+        with whole_folder(tmp_path / "v1"):
+            raise ValueError
+
+    with pytest.raises(ValueError):
+        fail()
+    assert names(tmp_path / "v1") == sorted(FILES)
+
+
+def test_a_reader_sees_the_old_version_or_the_new_one(tmp_path: Path) -> None:
+    """After each version the writer awaits a read, so that none is pruned while it is read."""
+    n_versions, seen, stop = 100, list[tuple[str, ...]](), threading.Event()
+    publish(tmp_path, "0")
+
+    def reader() -> None:
+        while not stop.is_set():
+            folder = latest(tmp_path)
+            assert folder is not None
+            seen.append(tuple((folder / name).read_text() for name in FILES))
+
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(reader)
+        for version in range(1, n_versions):
+            n_seen = len(seen)
+            publish(tmp_path, str(version))
+            while len(seen) == n_seen and not reading.done():
+                time.sleep(0)
+        stop.set()
+        reading.result()
+    assert [version for version in seen if len(set(version)) != 1] == []
+    order = [int(version[0]) for version in seen]
+    assert order == sorted(order)
+    assert len(set(order)) > n_versions // 4
+
+
+def test_a_reader_keeps_the_file_that_it_has_open(tmp_path: Path) -> None:
+    publish(tmp_path, "0")
+    with (tmp_path / "latest" / "a.txt").open() as file:
+        for version in range(1, VERSIONS_KEPT + 2):
+            publish(tmp_path, str(version))
+        assert not (tmp_path / "0").exists()
+        assert file.read() == "0"
+
+
+def test_the_last_versions_are_kept(tmp_path: Path) -> None:
+    for version in range(VERSIONS_KEPT + 3):
+        publish(tmp_path, str(version))
+        os.utime(tmp_path / str(version), ns=(version, version))
+    kept = [str(version) for version in range(3, VERSIONS_KEPT + 3)]
+    assert names(tmp_path) == [*kept, "latest"]
+
+
+def test_the_current_version_is_kept_however_old(tmp_path: Path) -> None:
+    for version in range(VERSIONS_KEPT):
+        publish(tmp_path, str(version))
+    with publishing(tmp_path, "current") as folder:
+        (folder / "a.txt").write_text("current")
+    for age, path in enumerate(sorted(tmp_path.glob("[!.l]*"))):
+        os.utime(path, ns=(age, age) if path.name != "current" else (0, 0))
+    published._remove_old(tmp_path)
+    assert latest(tmp_path) == tmp_path / "current"
+
+
+def test_another_writer_s_unfinished_version_is_left_alone(tmp_path: Path) -> None:
+    with publishing(tmp_path, "slow") as folder:
+        (folder / "a.txt").write_text("slow")
+        for version in range(VERSIONS_KEPT + 2):
+            publish(tmp_path, str(version))
+        assert (folder / "a.txt").read_text() == "slow"
+    assert latest(tmp_path) == tmp_path / "slow"
+
+
+def test_latest_can_point_back_to_a_version_that_is_there(tmp_path: Path) -> None:
+    publish(tmp_path, "v1")
+    publish(tmp_path, "v2")
+    point_latest(tmp_path, "v1")
+    assert latest(tmp_path) == tmp_path / "v1"
+    assert names(tmp_path) == ["latest", "v1", "v2"]
+
+
+def test_a_dataset_can_be_moved_with_its_link(tmp_path: Path) -> None:
+    publish(tmp_path / "here", "v1")
+    (tmp_path / "here").rename(tmp_path / "there")
+    assert (tmp_path / "there" / "latest" / "a.txt").read_text() == "v1"
+
+
+def test_a_linked_tree_shares_its_files(tmp_path: Path) -> None:
+    publish(tmp_path, "v1")
+    (tmp_path / "v1" / "deep").mkdir()
+    (tmp_path / "v1" / "deep" / "d.txt").write_text("deep")
+    link_tree(tmp_path / "v1", tmp_path / "v2")
+    for path in (tmp_path / "v1").rglob("*.txt"):
+        twin = tmp_path / "v2" / path.relative_to(tmp_path / "v1")
+        assert twin.stat().st_ino == path.stat().st_ino
+    (tmp_path / "v2" / "a.txt").unlink()
+    assert (tmp_path / "v1" / "a.txt").read_text() == "v1"
+
+
+def test_where_the_disk_has_no_links_files_are_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(source: str, target: str) -> None:
+        raise OSError(1, "Operation not permitted")
+
+    monkeypatch.setattr(published.os, "link", refuse)
+    publish(tmp_path, "v1")
+    link_tree(tmp_path / "v1", tmp_path / "v2")
+    assert (tmp_path / "v2" / "a.txt").read_text() == "v1"
+    assert not (tmp_path / "v2" / "a.txt").samefile(tmp_path / "v1" / "a.txt")

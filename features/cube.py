@@ -6,23 +6,26 @@ This is where features and models meet: models take the array, and windows are v
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from features.aggregate import INTENSITY_UNITS, Counts, Step, step_range
+from features.aggregate import INTENSITY_UNITS, CategoryField, Counts, Step, step_range
 from features.cameo import cameo_table
 from features.vocabulary import OTHER, Block, Vocabulary
 
-_FIELD_OF_BLOCK: dict[Block, str] = {
+_FIELD_OF_BLOCK: Final[dict[Block, CategoryField]] = {
     "event_type": "event_code",
     "quad": "event_code",
     "root": "event_code",
     "source_sector": "source_sectors",
     "target_sector": "target_sectors",
 }
+
+
+_ROWS_AT_ONCE: Final = 1 << 18
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -207,22 +210,40 @@ def _fill_shares(
     vocabulary: Vocabulary,
     placed: _Placement,
 ) -> None:
-    """Divide the count of each category by the events in the step."""
-    by = ["entity", "step_start", "position"]
-    for block, field in _FIELD_OF_BLOCK.items():
-        positions = vocabulary.positions(block)
-        if not positions:
-            continue
-        found = (
-            counts.categories.filter(pl.col("field") == field)
-            .with_columns(position=_position(block, positions))
-            .filter(pl.col("position").is_not_null())
-            .group_by(by)
-            .agg(pl.col("n_events").sum())
-        )
-        cells = placed.locate(found)
-        n = cells.rows["n_events"].to_numpy()
-        values[cells.e, cells.s, cells.rows["position"].to_numpy()] = n / exposure[cells.e, cells.s]
+    """Add up the counts of each feature, then divide them by the events in the step.
+
+    Counts are added in slices, so that little is held beside the cube; float32 holds every
+    count below 2**24 exactly, and the division is done in float64.
+    """
+    blocks = [
+        (block, field, positions)
+        for block, field in _FIELD_OF_BLOCK.items()
+        if (positions := vocabulary.positions(block))
+    ]
+    for rows in counts.categories.iter_slices(_ROWS_AT_ONCE):
+        for block, field, positions in blocks:
+            cells = placed.locate(_by_position(rows, block, field, positions))
+            position = cells.rows["position"].to_numpy()
+            values[cells.e, cells.s, position] += cells.rows["n_events"].to_numpy()
+    np.divide(
+        values,
+        exposure[..., None],
+        out=values,
+        where=exposure[..., None] > 0,
+        casting="same_kind",
+    )
+
+
+def _by_position(
+    rows: pl.DataFrame, block: Block, field: CategoryField, positions: dict[str, int]
+) -> pl.DataFrame:
+    return (
+        rows.filter(pl.col("field") == field)
+        .with_columns(position=_position(block, positions))
+        .filter(pl.col("position").is_not_null())
+        .group_by("entity", "step_start", "position")
+        .agg(pl.col("n_events").sum())
+    )
 
 
 def _position(block: Block, positions: dict[str, int]) -> pl.Expr:

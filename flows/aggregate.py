@@ -34,7 +34,7 @@ VERSION: Final = 1
 """To be raised when the same events would give other counts or another vocabulary."""
 
 
-_SLAB_VALUES: Final = 1 << 26
+_SLAB_VALUES: Final = 1 << 24
 
 
 class NoEventsError(ValueError):
@@ -79,7 +79,7 @@ class FeatureSet:
         return build_cube(counts, self.vocabulary(), step=self.step, entities=chosen)
 
     def slabs(self) -> Iterator[Cube]:
-        """Encode all entities, as many at a time as make about 256 MB."""
+        """Encode all entities, as many at a time as make about 64 MB."""
         counts, vocabulary = _read_counts(self.folder), self.vocabulary()
         entities, exposure = build_exposure(counts, step=self.step)
         at_once = max(1, _SLAB_VALUES // (exposure.shape[1] * len(vocabulary.features)))

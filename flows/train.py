@@ -46,9 +46,7 @@ class ModelReference:
     reused: bool
 
 
-@flow(
-    name="train", flow_run_name="train {config.name}", validate_parameters=False
-)
+@flow(name="train", flow_run_name="train {config.name}", validate_parameters=False)
 def train_model(features: FeatureSet, config: RunConfig) -> ModelReference:
     """Train a model and diagnose it, unless the very same one is there."""
     model_id = digest_of(VERSION, features.digest, _determinants(config))

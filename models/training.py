@@ -58,11 +58,11 @@ class TrainingConfig:
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     loss: LossKind = "huber"
-    epochs: int = 60
+    epochs: int = 150
     batch_size: int = 64
     learning_rate: float = 1e-2
     gradient_clip: float = 1.0
-    input_dropout: float = 0.0
+    input_dropout: float = 0.2
     patience: int = 12
     min_delta: float = 1e-3
     seed: int = 0
@@ -80,8 +80,9 @@ class TrainingConfig:
         for name in ("learning_rate", "gradient_clip"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be positive and finite")
-        if not 0 <= self.min_delta < 1:
-            raise ValueError(f"min_delta is {self.min_delta}; it must be in [0, 1)")
+        for name in ("min_delta", "input_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be in [0, 1)")
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed is {self.seed}; it must be in [0, 2**63)")
 

@@ -351,3 +351,22 @@ def split_lines(text: bytes, n_fields: int) -> tuple[dict[int, bytes], dict[int,
     for number, line in enumerate(lines[1:], start=2):
         (fitting if line.count(b"\t") + 1 == n_fields else ragged)[number] = line
     return fitting, ragged
+
+
+def pearson_errors(
+    observed: np.ndarray, expected: np.ndarray, exposure: np.ndarray, is_share: np.ndarray
+) -> np.ndarray:
+    """n (x - m)² / (m (1 - m) + 0.5/n), a value at a time; nan without events."""
+    errors = np.full(observed.shape, np.nan)
+    for place in np.ndindex(*exposure.shape):
+        n = int(exposure[place])
+        for feature in range(observed.shape[-1]):
+            if n == 0:
+                continue
+            x, m = float(observed[place][feature]), float(expected[place][feature])
+            variance = 1.0
+            if is_share[feature]:
+                m = min(max(m, 0.0), 1.0)
+                variance = m * (1 - m)
+            errors[(*place, feature)] = n * (x - m) ** 2 / (variance + 0.5 / n)
+    return errors

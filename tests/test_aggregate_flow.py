@@ -123,7 +123,7 @@ def test_events_without_the_entity_are_an_error_that_names_the_way_out(tmp_path:
     columns, row = COLUMNS[:-1], ["1", "2018-01-01", "Valmora", "042", "1.9", "Kestria"]
     path.write_text("\n".join("\t".join(line) for line in (columns, row)) + "\n")
     lake = bring(tmp_path, path).lake
-    with pytest.raises(NoEventsError, match="entity='country'.*such as either_country"):
+    with pytest.raises(NoEventsError, match=r"entity='country'.*such as either_country"):
         aggregate(lake, configuration(tmp_path))
     assert not list((tmp_path / "features").glob("*"))
     config = configuration(tmp_path, entity="either_country", step="day")

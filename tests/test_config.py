@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from flows.config import ConfigError, RunConfig
@@ -131,6 +131,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
 
 @settings(max_examples=60, deadline=None)
 @given(overrides=st.fixed_dictionaries({"source": st.lists(NAMES, min_size=1)}, optional=VALUES))
+@example(overrides={"source": ['\x7f " \\ \n\té']})
 def test_what_is_written_as_toml_is_read_as_the_same(
     tmp_path_factory: pytest.TempPathFactory, overrides: dict[str, Any]
 ) -> None:

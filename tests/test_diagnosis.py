@@ -124,7 +124,7 @@ def test_a_trained_model_has_not_collapsed() -> None:
         held_out,
         length=LENGTH,
         autoencoder=AutoencoderConfig(latent_size=16),
-        training=TrainingConfig(epochs=20, device="cpu"),
+        training=TrainingConfig(loss="mse", epochs=20, device="cpu"),
     )
     diagnosis = diagnose(trained.model, cube, observed, training, held_out, length=LENGTH)
     assert diagnosis.model_error == pytest.approx(trained.best_validation_loss, rel=1e-5)

@@ -329,7 +329,7 @@ def test_files_are_found_in_folders_in_folders_and_by_name(tmp_path: Path) -> No
 
 
 def test_a_source_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="source .*nowhere does not exist"):
+    with pytest.raises(SourceError, match=r"source .*nowhere does not exist"):
         find_files([tmp_path / "nowhere"])
 
 

@@ -116,6 +116,22 @@ def test_a_reader_sees_the_old_version_or_the_new_one(tmp_path: Path) -> None:
     assert len(set(order)) > n_versions // 4
 
 
+def test_the_link_is_there_until_it_is_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(tmp_path, "v1")
+    replace, seen = Path.replace, list[Path | None]()
+
+    def watched(path: Path, target: Path) -> Path:
+        seen.append(latest(tmp_path))
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", watched)
+    publish(tmp_path, "v2")
+    assert seen == [tmp_path / "v1"]
+    assert latest(tmp_path) == tmp_path / "v2"
+
+
 def test_a_reader_keeps_the_file_that_it_has_open(tmp_path: Path) -> None:
     publish(tmp_path, "0")
     with (tmp_path / "latest" / "a.txt").open() as file:

@@ -33,7 +33,8 @@ def rows(first: int, last: int) -> np.ndarray:
 
 def fit(**options: float | str) -> TrainedModel:
     cube, observed = panel()
-    config = {"epochs": 4, "batch_size": 8, "device": "cpu"} | options
+    plain = {"loss": "mse", "input_dropout": 0.0, "device": "cpu"}
+    config = plain | {"epochs": 4, "batch_size": 8} | options
     return train(
         cube,
         observed,
@@ -66,9 +67,20 @@ def test_the_same_seed_gives_the_same_losses_bit_for_bit() -> None:
         assert torch.equal(tensor, same.model.state_dict()[name])
 
 
+def test_values_left_out_of_the_input_are_drawn_by_the_seed() -> None:
+    one, same = fit(seed=3, input_dropout=0.3), fit(seed=3, input_dropout=0.3)
+    assert losses(one) == losses(same)
+    assert losses(one) != losses(fit(seed=3))
+
+
+def test_nothing_is_left_out_of_the_input_in_validation() -> None:
+    trained = fit(input_dropout=0.5)
+    assert naive_validation_loss(trained) == pytest.approx(trained.best_validation_loss, rel=1e-5)
+
+
 def test_training_leaves_the_global_generator_alone() -> None:
     before = torch.random.get_rng_state()
-    fit(epochs=1)
+    fit(epochs=1, input_dropout=0.2)
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
@@ -144,7 +156,9 @@ def test_masked_steps_teach_nothing() -> None:
     cube = np.zeros((1, 4, 1), np.float32)
     cube[0, 3] = 1.0
     observed = np.array([[False, False, False, True]])
-    config = TrainingConfig(epochs=1, learning_rate=1e-30, device="cpu")
+    config = TrainingConfig(
+        loss="mse", input_dropout=0.0, epochs=1, learning_rate=1e-30, device="cpu"
+    )
     window = np.array([[0, 0]])
     trained = train(cube, observed, window, window, length=4, autoencoder=SMALL, training=config)
     with torch.no_grad():
@@ -167,7 +181,7 @@ def test_the_published_sequence_is_learnt_in_sixty_steps(*, differenced: bool, s
         window,
         length=14,
         autoencoder=AutoencoderConfig(latent_size=100),
-        training=TrainingConfig(seed=seed, device="cpu"),
+        training=TrainingConfig(seed=seed, input_dropout=0.0, device="cpu"),
     )
     with torch.no_grad():
         residual = (trained.model(torch.tensor(cube)).numpy() - cube) * spread
@@ -186,7 +200,7 @@ def test_the_ramp_is_learnt_and_not_its_mean(decoder: str) -> None:
         window,
         length=5,
         autoencoder=AutoencoderConfig(decoder=decoder, latent_size=20),
-        training=TrainingConfig(epochs=300, device="cpu"),
+        training=TrainingConfig(epochs=300, input_dropout=0.0, device="cpu"),
     )
     with torch.no_grad():
         output = trained.model(torch.tensor(cube)).numpy()
@@ -224,8 +238,10 @@ def test_each_report_is_handed_over_as_it_comes() -> None:
 def test_a_loss_that_is_not_finite_names_its_epoch() -> None:
     cube, observed = panel()
     cube[0, 0], observed[0, 0] = 1e30, True
+    windows = rows(0, 21), rows(28, 35)
+    config = TrainingConfig(loss="mse", device="cpu")
     with pytest.raises(NonFiniteLossError, match=r"epoch 1 .*learning_rate"):
-        train(cube, observed, rows(0, 21), rows(28, 35), length=LENGTH, autoencoder=SMALL)
+        train(cube, observed, *windows, length=LENGTH, autoencoder=SMALL, training=config)
 
 
 def test_arrays_that_break_the_contract_are_refused_before_training() -> None:
@@ -254,6 +270,8 @@ def test_arrays_that_break_the_contract_are_refused_before_training() -> None:
         {"gradient_clip": -1.0},
         {"patience": 0},
         {"min_delta": 1.0},
+        {"input_dropout": 1.0},
+        {"input_dropout": -0.1},
         {"seed": -1},
         {"device": "tpu"},
     ],

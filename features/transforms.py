@@ -4,6 +4,7 @@ The celebrated collapse to the mean is first of all an input whose variation is 
 level: differencing removes the level, standardising brings the variation to one.
 """
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -43,8 +44,8 @@ class TransformConfig:
     min_scale: float = 0.5
 
     def __post_init__(self) -> None:
-        if self.min_scale <= 0:
-            msg = f"min_scale={self.min_scale}: expected above 0"
+        if not 0 < self.min_scale < math.inf:
+            msg = f"min_scale={self.min_scale}: expected above 0 and finite"
             raise ValueError(msg)
 
 

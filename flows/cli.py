@@ -3,6 +3,7 @@
 import os
 import sys
 import tomllib
+from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ from rich.console import Console
 app = App(
     name="foreshock",
     help="Embeddings and reconstruction errors for event time series.",
-    version_flags=["--version"],
+    version=lambda: version_of("foreshock"),
 )
 
 BAD_INPUT = 2
@@ -47,13 +48,14 @@ def run(
 
     What was done before and has not changed is not done again. Options override the file.
     """
+    from flows.sources import find_files  # noqa: PLC0415
+
     settings = _load(config, source, data, entity, step, set_)
+    find_files(settings.source)
     _prepare_prefect(settings.data)
-    from flows.ingest import find_files  # noqa: PLC0415
     from flows.pipeline import run as pipeline  # noqa: PLC0415
     from flows.summary import print_summary  # noqa: PLC0415
 
-    find_files(settings.source)
     try:
         result = pipeline(settings)
     except Exception as error:

@@ -16,20 +16,16 @@ from prefect.logging import get_run_logger
 
 from features.deduplication import DUPLICATE_REASONS
 from features.ingest import IngestConfig, StagedFile, stage_file
-from features.tables import TABLE_SUFFIXES, TableFormatError
+from features.tables import TableFormatError
 from flows.config import RunConfig
 from flows.digests import digest_of_file
 from flows.lake import FileRecord, Lake, MonthRecord, resolve_month
 from flows.progress import progress
 from flows.publishing import latest, link_tree, publishing
+from flows.sources import SourceError, find_files
 
-_SUFFIXES: Final = (*TABLE_SUFFIXES, ".zip", ".gz")
 _UNREADABLE: Final = (TableFormatError, OSError, EOFError, zipfile.BadZipFile, zlib.error)
 _THREADS: Final = 2
-
-
-class SourceError(ValueError):
-    """There is nothing to ingest, or it isn't clear what."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,44 +71,13 @@ def ingest(config: RunConfig) -> IngestResult:
         return update_lake(dataset, previous, staged)
 
 
-def find_files(source: Sequence[Path]) -> list[Path]:
-    """Return the raw files in folders (and folders in them) and among paths, by name.
-
-    Raises
-    ------
-    SourceError
-        If a path doesn't exist, there is no file, or two files have one name: a file replaces
-        the one of the same name, so it must be clear which is meant.
-    """
-    found: dict[str, Path] = {}
-    for path in source:
-        if not path.exists():
-            msg = f"source {path} does not exist: expected a folder of ICEWS files, or such files"
-            raise SourceError(msg)
-        inside = path.rglob("*") if path.is_dir() else [path]
-        for file in inside:
-            if not file.is_file() or file.suffix.lower() not in _SUFFIXES:
-                continue
-            twin = found.setdefault(file.name, file)
-            if twin != file and digest_of_file(twin) != digest_of_file(file):
-                msg = (
-                    f"two different files are named {file.name}: {twin} and {file}. A file "
-                    "replaces the one of the same name; leave out the one that is out of date"
-                )
-                raise SourceError(msg)
-    if not found:
-        msg = f"no files to read in {', '.join(map(str, source))}: expected {', '.join(_SUFFIXES)}"
-        raise SourceError(msg)
-    return [found[name] for name in sorted(found)]
-
-
 def find_new_files(source: Sequence[Path], lake: Lake) -> list[Path]:
-    """Return the files that the lake doesn't have with these bytes."""
+    """Return the files that the lake doesn't have with these bytes, or could not read before."""
     return [path for path in find_files(source) if not _unchanged(path, lake.files.get(path.name))]
 
 
 def _unchanged(path: Path, record: FileRecord | None) -> bool:
-    if record is None:
+    if record is None or record.error is not None:
         return False
     stat = path.stat()
     if (stat.st_size, stat.st_mtime_ns) == (record.size, record.mtime_ns):
@@ -137,9 +102,9 @@ def stage_files(paths: Sequence[Path], staging: Path, config: IngestConfig) -> l
 def _stage(path: Path, staging: Path, config: IngestConfig) -> _Staged:
     """Read a file; one that can't be read is recorded as such and doesn't stop the others."""
     folder = staging / path.name
-    stat = path.stat()
-    error = None
+    stat, sha256, error = path.stat(), "", None
     try:
+        sha256 = digest_of_file(path)
         account = stage_file(path, folder, config=config)
     except _UNREADABLE as problem:
         error = str(problem) if path.name in str(problem) else f"{path}: {problem}"
@@ -147,7 +112,7 @@ def _stage(path: Path, staging: Path, config: IngestConfig) -> _Staged:
     record = FileRecord(
         size=stat.st_size,
         mtime_ns=stat.st_mtime_ns,
-        sha256=digest_of_file(path),
+        sha256=sha256,
         staged=account,
         error=error,
     )
@@ -159,36 +124,45 @@ def update_lake(dataset: Path, previous: Lake, staged: Sequence[_Staged]) -> Ing
     """Resolve the months that new files touch and publish the lake's new version."""
     added = {item.record.staged.name: item for item in staged}
     _complain(staged, previous)
-    files = previous.files | {name: item.record for name, item in added.items()}
-    files = dict(sorted(files.items()))
+    files = dict(sorted((previous.files | {n: item.record for n, item in added.items()}).items()))
+    lake = replace(previous, files=files)
+    if previous.folder is not None and lake.version == previous.version:
+        return IngestResult(lake=previous.folder)
     readable = [item for item in staged if item.record.error is None]
     months = touched_months(previous, staged)
-    lake = replace(previous, files=files)
     with publishing(dataset, lake.version) as target:
         _carry_over(previous, target, added)
         for item in readable:
             _keep_rejected(item, target)
-        records = dict(previous.months)
-        with progress("Resolving months", len(months)) as advance:
-            for month in months:
-                record = resolve_month(
-                    month,
-                    previous=previous,
-                    replaced=sorted(added),
-                    staged=[item.folder for item in readable if _reaches(item, month)],
-                    accounts=lake.accounts,
-                    target=target,
-                )
-                records.pop(month, None)
-                if record is not None:
-                    records[month] = record
-                advance(doing=f"{month:%Y-%m}")
-        records = dict(sorted(records.items()))
-        done = replace(lake, months=records, files=_with_accounts(files, records.values()))
-        done.save(target)
+        records = _resolve(months, lake, previous, added, target)
+        accounts = _with_accounts(files, records.values())
+        replace(lake, months=records, files=accounts).save(target)
     return IngestResult(
         lake=dataset / lake.version, added=tuple(sorted(added)), months=tuple(months)
     )
+
+
+def _resolve(
+    months: Sequence[date], lake: Lake, previous: Lake, added: dict[str, _Staged], target: Path
+) -> dict[date, MonthRecord]:
+    """Resolve the given months; return the records of all."""
+    records = dict(previous.months)
+    readable = [item for item in added.values() if item.record.error is None]
+    with progress("Resolving months", len(months)) as advance:
+        for month in months:
+            records.pop(month, None)
+            record = resolve_month(
+                month,
+                previous=previous,
+                replaced=sorted(added),
+                staged=[item.folder for item in readable if _reaches(item, month)],
+                accounts=lake.accounts,
+                target=target,
+            )
+            if record is not None:
+                records[month] = record
+            advance(doing=f"{month:%Y-%m}")
+    return dict(sorted(records.items()))
 
 
 def touched_months(previous: Lake, staged: Iterable[_Staged]) -> list[date]:

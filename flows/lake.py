@@ -86,7 +86,9 @@ class Lake:
     @property
     def version(self) -> str:
         """Digest of the files and the configuration: they determine all else."""
-        contents = sorted((name, record.sha256) for name, record in self.files.items())
+        contents = sorted(
+            (name, record.sha256, record.error is None) for name, record in self.files.items()
+        )
         return digest_of(VERSION, self.config, contents)
 
     @property

@@ -5,11 +5,15 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from tests.icews_files import WholeRun
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Machines differ in speed, so no test has a deadline; CI draws the same examples each time.
+settings.register_profile("foreshock", deadline=None, derandomize=bool(os.environ.get("CI")))
+settings.load_profile("foreshock")
 
 
 @pytest.fixture(scope="session")

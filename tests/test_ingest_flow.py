@@ -8,9 +8,10 @@ import polars as pl
 import pytest
 
 from flows import ingest as ingestion
-from flows.ingest import SourceError, ingest
+from flows.ingest import ingest
 from flows.lake import Lake
 from flows.publishing import latest
+from flows.sources import SourceError
 from tests.icews_files import (
     SAMPLE,
     WholeRun,

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from features.deduplication import DUPLICATE_REASONS, SUPERSEDED
 from features.ingest import IngestConfig
 from flows import ingest as ingestion
-from flows.ingest import SourceError, find_files
 from flows.lake import Lake, MonthRecord, month_file, resolve_month
 from flows.publishing import latest
+from flows.sources import SourceError, find_files
 from tests.icews_files import (
     accounts,
     bring,

@@ -21,7 +21,7 @@ from flows.config import RunConfig
 from flows.digests import digest_of_file
 from flows.lake import FileRecord, Lake, MonthRecord, resolve_month
 from flows.progress import progress
-from flows.publishing import latest, link_tree, publishing
+from flows.publishing import STAGING, latest, link_tree, publishing
 from flows.sources import SourceError, find_files
 
 _UNREADABLE: Final = (TableFormatError, OSError, EOFError, zipfile.BadZipFile, zlib.error)
@@ -66,7 +66,7 @@ def ingest(config: RunConfig) -> IngestResult:
         assert previous.folder is not None
         return IngestResult(lake=previous.folder)
     config.data.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=config.data, prefix=".staging-") as staging:
+    with tempfile.TemporaryDirectory(dir=config.data, prefix=STAGING) as staging:
         staged = stage_files(fresh, Path(staging), config.ingest)
         return update_lake(dataset, previous, staged)
 

@@ -10,6 +10,7 @@ from flows.aggregate import aggregate
 from flows.config import RunConfig
 from flows.ingest import ingest
 from flows.publish import publish
+from flows.publishing import sweep
 from flows.record import RunResult, write_record
 from flows.summary import summary_text
 from flows.train import train_model
@@ -20,6 +21,7 @@ def run(config: RunConfig) -> RunResult:
     """Ingest, aggregate, train, diagnose, score and publish; what is done already is kept."""
     started, at = time.monotonic(), datetime.now(UTC)
     config.data.mkdir(parents=True, exist_ok=True)
+    sweep(config.data)
     create_markdown_artifact(
         f"```toml\n{config.to_toml()}```",
         key="configuration",

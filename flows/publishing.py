@@ -6,14 +6,17 @@ written under a name that readers don't glob, renamed when it is whole, and the 
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
 LATEST: Final = "latest"
 VERSIONS_KEPT: Final = 3
+STAGING: Final = ".staging-"
 _UNFINISHED: Final = ".unfinished-"
 
 
@@ -65,6 +68,25 @@ def point_latest(dataset: Path, version: str) -> None:
     link = dataset / f"{_UNFINISHED}{uuid4().hex[:8]}"
     link.symlink_to(version)
     link.replace(dataset / LATEST)
+
+
+def sweep(data: Path, *, older_than: timedelta = timedelta(days=1)) -> list[Path]:
+    """Remove what killed runs left unfinished long ago, and return what it was.
+
+    A run that is going on is younger than that, so nothing of it is touched.
+    """
+    limit = time.time() - older_than.total_seconds()
+    left = [
+        path
+        for path in data.rglob(".*")
+        if path.name.startswith((_UNFINISHED, STAGING)) and path.lstat().st_mtime < limit
+    ]
+    for path in left:
+        if path.is_symlink():
+            path.unlink(missing_ok=True)
+        else:
+            shutil.rmtree(path, ignore_errors=True)
+    return left
 
 
 def link_tree(source: Path, target: Path) -> None:

@@ -15,6 +15,7 @@ from flows.publishing import (
     link_tree,
     point_latest,
     publishing,
+    sweep,
     whole_folder,
 )
 
@@ -206,3 +207,22 @@ def test_where_the_disk_has_no_links_files_are_copied(
     link_tree(tmp_path / "v1", tmp_path / "v2")
     assert (tmp_path / "v2" / "a.txt").read_text() == "v1"
     assert not (tmp_path / "v2" / "a.txt").samefile(tmp_path / "v1" / "a.txt")
+
+
+def test_what_a_killed_run_left_is_swept_and_what_is_going_on_is_not(tmp_path: Path) -> None:
+    dataset = tmp_path / "published" / "x"
+    with publishing(dataset, "v1") as folder:
+        (folder / "a").write_text("whole")
+    long_ago = time.time() - 3 * 24 * 3600
+    left = [tmp_path / ".staging-1", dataset / ".unfinished-v2-1", dataset / ".unfinished-2"]
+    going_on = [tmp_path / ".staging-2", dataset / ".unfinished-v3-1"]
+    for path in [*left[:2], *going_on]:
+        path.mkdir()
+        (path / "part").touch()
+    left[2].symlink_to("v1")
+    for path in left:
+        os.utime(path, (long_ago, long_ago), follow_symlinks=False)
+    assert sorted(sweep(tmp_path)) == sorted(left)
+    assert not any(os.path.lexists(path) for path in left)
+    assert all(path.exists() for path in going_on)
+    assert (dataset / "latest" / "a").read_text() == "whole"

@@ -1,18 +1,25 @@
-"""Slow, obvious oracles that the fast functions are compared with."""
+"""Slow, obvious oracles that the fast functions are compared with.
+
+The tests of models run where features can't be imported, so their types are named here only.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from features.aggregate import Entity, Step
-from features.ingest import StagedFile
-from features.split import Split
-from features.vocabulary import Vocabulary
-from features.windows import WindowConfig
 from models.autoencoder import LSTMAutoencoder
+
+if TYPE_CHECKING:
+    from features.aggregate import Entity, Step
+    from features.ingest import StagedFile
+    from features.split import Split
+    from features.vocabulary import Vocabulary
+    from features.windows import WindowConfig
 
 SEQUENCE = np.array(
     [

@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 # On few cores torch's threads must not spin while they wait.
 export OMP_WAIT_POLICY = PASSIVE
 
-.PHONY: run test lint format sample benchmark clean
+.PHONY: run test lint format sample dictionary benchmark clean
 
 run: $(VENV)/.run
 	$(BIN)/foreshock run --source data/sample
@@ -30,6 +30,10 @@ format: $(VENV)/.dev
 # Write the bundled sample anew; it is the same bytes each time.
 sample: $(VENV)/.run
 	$(BIN)/foreshock sample data/sample
+
+# Write the tables of the data dictionary anew from the schemas in flows/datasets.py.
+dictionary: $(VENV)/.run
+	$(BIN)/python -m flows.datasets
 
 benchmark: $(VENV)/.dev
 	$(BIN)/python tests/benchmarks/bench_ingest.py

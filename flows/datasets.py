@@ -1,6 +1,8 @@
 """The datasets that Foreshock publishes: their columns, types, units and meaning."""
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 
@@ -140,3 +142,25 @@ def as_markdown(datasets: dict[str, tuple[Column, ...]]) -> str:
             "\n".join([f"### {name}", "", "| column | type | meaning |", "|---|---|---|", *rows])
         )
     return "\n\n".join(parts) + "\n"
+
+
+def updated_dictionary(page: str) -> str:
+    """Return the data dictionary's page with its tables written anew from the schemas here.
+
+    The tables of each kind lie between two comments that name it.
+    """
+    for kind, datasets in {"published": DATASETS, "lake": LAKE}.items():
+        begin, end = f"<!-- {kind}: written by `make dictionary` -->", f"<!-- end of {kind} -->"
+        tables = f"{begin}\n\n{as_markdown(datasets)}\n{end}"
+        between = re.escape(begin) + ".*?" + re.escape(end)
+        parts = re.split(between, page, flags=re.DOTALL)
+        if len(parts) != 2:
+            msg = f"expected {begin} and {end} once each in the page; found {len(parts) - 1}"
+            raise ValueError(msg)
+        page = tables.join(parts)
+    return page
+
+
+if __name__ == "__main__":
+    dictionary = Path("data/README.md")
+    dictionary.write_text(updated_dictionary(dictionary.read_text()))

@@ -8,8 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.vocabulary import Vocabulary
-from flows.datasets import DATASETS, LAKE, Column, as_markdown
+from flows.datasets import DATASETS, LAKE, Column, as_markdown, updated_dictionary
 from tests.icews_files import WholeRun
+
+DICTIONARY = Path(__file__).parent.parent / "data" / "README.md"
 
 
 def words(kind: pa.DataType) -> str:
@@ -86,3 +88,20 @@ def test_the_dictionary_as_markdown_has_every_column_in_a_row() -> None:
             assert f"| {column.name} | `{column.type}` | {column.meaning} |\n" in text
     tables = [line for line in text.splitlines() if line.startswith("|")]
     assert {line.count("|") for line in tables} == {4}
+
+
+def test_the_dictionary_in_the_repository_is_that_of_the_code() -> None:
+    page = DICTIONARY.read_text()
+    assert updated_dictionary(page) == page, "run `make dictionary`"
+
+
+def test_a_dictionary_that_has_fallen_behind_is_mended_and_the_rest_left_alone() -> None:
+    page = DICTIONARY.read_text()
+    stale = page.replace("| entity |", "| gone |").replace(": the exposure", "")
+    assert stale != page
+    assert updated_dictionary(stale) == page
+
+
+def test_a_page_without_the_places_for_the_tables_is_refused() -> None:
+    with pytest.raises(ValueError, match="published"):
+        updated_dictionary("# Data dictionary")

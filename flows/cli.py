@@ -1,4 +1,4 @@
-"""The command line: ``foreshock run``, ``foreshock config`` and ``foreshock sample``."""
+"""The command line: ``foreshock run``, ``config``, ``sample`` and ``experiments``."""
 
 import os
 import sys
@@ -89,6 +89,38 @@ def sample(folder: Path, *, seed: int | None = None) -> int:
     files = write_sample(folder, SampleConfig() if seed is None else SampleConfig(seed=seed))
     sys.stdout.write(f"{len(files)} files in {folder}\n")
     return 0
+
+
+@app.command
+def experiments(
+    *,
+    data: Annotated[Path, Parameter(help="Folder for everything that is written.")] = Path(
+        "data/lake"
+    ),
+    seeds: Annotated[int, Parameter(help="Runs of each goal; their median counts.")] = 5,
+    quick: Annotated[
+        bool, Parameter(help="Less of the ramp and of the sweep; the same goals.", negative=())
+    ] = False,
+) -> int:
+    """Repeat the published experiments, to the letter and with this library.
+
+    Writes tables and figures. Exit code 1 says that a goal was missed.
+    """
+    from flows.experiment_grid import ExperimentsConfig  # noqa: PLC0415
+
+    make = ExperimentsConfig.quick if quick else ExperimentsConfig
+    settings = make(data=data, seeds=seeds)
+    _prepare_prefect(data)
+    from flows.experiments import experiments as flow  # noqa: PLC0415
+    from flows.experiments import print_goals  # noqa: PLC0415
+
+    try:
+        result = flow(settings)
+    except Exception as error:
+        _say(f"the experiments failed: {error}")
+        return FAILED
+    print_goals(result)
+    return 0 if result.all_reached else FAILED
 
 
 def main() -> None:

@@ -3,10 +3,11 @@
 import json
 import tomllib
 from collections.abc import Collection, Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from features.aggregate import Entity, Step
 from features.ingest import IngestConfig
@@ -16,9 +17,16 @@ from features.vocabulary import VocabularyConfig
 from features.windows import WindowConfig
 from models import AutoencoderConfig, TrainingConfig
 
+EVENT_TRAINING: Final = TrainingConfig(loss="huber", learning_rate=1e-2, input_dropout=0.2)
+"""What proved best on events (LOG.md); the library's own defaults suit small, clean data."""
+
 
 class ConfigError(ValueError):
     """A configuration that can't be used; the message says where and why."""
+
+
+def _over_event_training(given: Any) -> Any:
+    return asdict(EVENT_TRAINING) | given if isinstance(given, dict) else given
 
 
 class RunConfig(BaseModel):
@@ -46,7 +54,10 @@ class RunConfig(BaseModel):
     split: SplitConfig = SplitConfig()
     transform: TransformConfig = TransformConfig()
     autoencoder: AutoencoderConfig = AutoencoderConfig()
-    training: TrainingConfig = TrainingConfig()
+    training: Annotated[TrainingConfig, BeforeValidator(_over_event_training)] = EVENT_TRAINING
+    force: bool = Field(
+        default=False, description="Publish a model although its diagnosis says it has collapsed."
+    )
 
     @property
     def name(self) -> str:

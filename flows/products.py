@@ -14,6 +14,7 @@ from features.preparation import Prepared
 from features.split import PARTS
 from features.vocabulary import Vocabulary
 from features.windows import window_view
+from flows.learning import LearningData
 from models import Scores, pearson_errors
 
 TOP_FEATURES: Final = 5
@@ -81,14 +82,18 @@ def step_errors_table(
     )
 
 
-def judge_errors(cube: Cube, prepared: Prepared, scores: Scores, vocabulary: Vocabulary) -> Errors:
+def judge_errors(data: LearningData, scores: Scores, vocabulary: Vocabulary) -> Errors:
     """Bring reconstructions back to the units of the cube and judge them by the exposure.
 
     A reconstructed change is judged as the change from what was observed: the level before it is
-    known, so the difference of two levels is the difference of two changes.
+    known, so the difference of two levels is the difference of two changes. A model of shares
+    rebuilds the cube's own units.
     """
-    scale = prepared.standardiser.scale[:, None]
-    expected = cube.values + (scores.step_reconstruction - prepared.values) * scale
+    cube, prepared = data.cube, data.prepared
+    expected = scores.step_reconstruction.copy()
+    if data.target is None:
+        scale = prepared.standardiser.scale[:, None]
+        expected = cube.values + (expected - prepared.values) * scale
     is_share = np.array([feature.block != "log_volume" for feature in vocabulary.features])
     expected[..., is_share] = np.clip(expected[..., is_share], 0, 1)
     feature = pearson_errors(cube.values, expected, cube.exposure, is_share=is_share)

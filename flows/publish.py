@@ -14,11 +14,11 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
-from features.preparation import prepare
 from flows.aggregate import FeatureSet
 from flows.config import RunConfig
 from flows.datasets import SCHEMA_VERSION
 from flows.digests import digest_of
+from flows.learning import learning_data
 from flows.products import (
     embeddings_table,
     judge_errors,
@@ -30,7 +30,7 @@ from flows.publishing import latest, point_latest, publishing
 from flows.train import ModelReference
 from models import checkpoint, score
 
-VERSION: Final = 1
+VERSION: Final = 2
 """To be raised when the same model would give other tables."""
 
 
@@ -60,6 +60,8 @@ def publish(features: FeatureSet, model: ModelReference, config: RunConfig) -> P
     version = digest_of(VERSION, SCHEMA_VERSION, model.model_id)
     folder = dataset / version
     current = latest(dataset)
+    if current != folder.resolve():
+        refuse_collapsed(model, config)
     if current == folder.resolve():
         get_run_logger().info("nothing new: %s is published", version)
     elif folder.exists():
@@ -69,6 +71,31 @@ def publish(features: FeatureSet, model: ModelReference, config: RunConfig) -> P
     return Publication(folder=folder, latest=dataset / "latest", reused=current == folder.resolve())
 
 
+class CollapsedModelError(RuntimeError):
+    """A model that has learnt no more than the mean was about to be published."""
+
+
+def refuse_collapsed(model: ModelReference, config: RunConfig) -> None:
+    """Let no collapsed model be published unless that is asked for.
+
+    Raises
+    ------
+    CollapsedModelError
+        If the diagnosis says so and `config.force` is not set.
+    """
+    diagnosis = checkpoint.load(model.folder).diagnosis
+    if diagnosis is None or diagnosis.verdict != "collapsed":
+        return
+    if config.force:
+        get_run_logger().warning("published all the same, since force is set: a collapsed model")
+        return
+    msg = (
+        f"model {model.model_id} is not published, and what was published stays. "
+        f"{diagnosis.sentence} To publish it all the same, set force (--set force=true)"
+    )
+    raise CollapsedModelError(msg)
+
+
 @task(name="score and write", cache_policy=NO_CACHE)
 def write_datasets(
     features: FeatureSet, model: ModelReference, target: Path, config: RunConfig
@@ -76,17 +103,16 @@ def write_datasets(
     """Score, and write every dataset with its provenance, which doesn't name any folder."""
     logger = get_run_logger()
     cube, vocabulary = features.cube(config.windows), features.vocabulary()
-    prepared = prepare(cube, windows=config.windows, split=config.split, transform=config.transform)
+    data = learning_data(cube, vocabulary, config)
+    prepared = data.prepared
     logger.info("scoring %d windows", len(prepared.windows))
     scores = score(
         checkpoint.load(model.folder).trained.model,
-        prepared.values,
-        prepared.observed,
-        prepared.windows.index,
-        length=prepared.windows.length,
+        windows=prepared.windows.index,
         device=config.training.device,
+        **data.arrays,
     )
-    errors = judge_errors(cube, prepared, scores, vocabulary)
+    errors = judge_errors(data, scores, vocabulary)
     tables = {
         "embeddings": [embeddings_table(cube, prepared, scores)],
         "window_errors": [window_errors_table(cube, prepared, scores, errors)],

@@ -17,7 +17,8 @@ from uuid import uuid4
 LATEST: Final = "latest"
 VERSIONS_KEPT: Final = 3
 STAGING: Final = ".staging-"
-_UNFINISHED: Final = ".unfinished-"
+UNFINISHED: Final = ".unfinished-"
+"""What begins the name of anything that a killed run may leave behind."""
 
 
 def latest(dataset: Path) -> Path | None:
@@ -51,7 +52,7 @@ def publishing(dataset: Path, version: str) -> Iterator[Path]:
 def whole_folder(target: Path) -> Iterator[Path]:
     """Yield an empty folder that becomes `target` when the block ends, and not if it raises."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    folder = target.parent / f"{_UNFINISHED}{target.name}-{uuid4().hex[:8]}"
+    folder = target.parent / f"{UNFINISHED}{target.name}-{uuid4().hex[:8]}"
     folder.mkdir()
     try:
         yield folder
@@ -65,7 +66,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
 
 def point_latest(dataset: Path, version: str) -> None:
     """Make ``latest`` mean this version, in one move."""
-    link = dataset / f"{_UNFINISHED}{uuid4().hex[:8]}"
+    link = dataset / f"{UNFINISHED}{uuid4().hex[:8]}"
     link.symlink_to(version)
     link.replace(dataset / LATEST)
 
@@ -79,10 +80,10 @@ def sweep(data: Path, *, older_than: timedelta = timedelta(days=1)) -> list[Path
     left = [
         path
         for path in data.rglob(".*")
-        if path.name.startswith((_UNFINISHED, STAGING)) and path.lstat().st_mtime < limit
+        if path.name.startswith((UNFINISHED, STAGING)) and path.lstat().st_mtime < limit
     ]
     for path in left:
-        if path.is_symlink():
+        if path.is_symlink() or path.is_file():
             path.unlink(missing_ok=True)
         else:
             shutil.rmtree(path, ignore_errors=True)
@@ -107,7 +108,7 @@ def _remove_old(dataset: Path) -> None:
     versions = [
         path
         for path in dataset.iterdir()
-        if path.is_dir() and not path.is_symlink() and not path.name.startswith(_UNFINISHED)
+        if path.is_dir() and not path.is_symlink() and not path.name.startswith(UNFINISHED)
     ]
     versions.sort(key=lambda path: path.stat().st_mtime, reverse=True)
     for path in versions[VERSIONS_KEPT:]:

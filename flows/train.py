@@ -5,25 +5,18 @@ from pathlib import Path
 from typing import Any, Final
 
 from prefect import flow, task
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
-from features.preparation import Prepared, prepare
 from flows.aggregate import FeatureSet
 from flows.config import RunConfig
 from flows.digests import digest_of
-from flows.publishing import whole_folder
-from models import (
-    Diagnosis,
-    EpochReport,
-    TrainedModel,
-    checkpoint,
-    diagnose,
-    train,
-)
+from flows.learning import SEASONS, LearningData, learning_data
+from flows.progress import training_progress
+from flows.publishing import UNFINISHED, whole_folder
+from models import CheckpointError, Diagnosis, TrainedModel, checkpoint, diagnose, train
 
-VERSION: Final = 1
+VERSION: Final = 2
 """To be raised when the same features would give another model."""
 
 
@@ -55,72 +48,70 @@ def train_model(features: FeatureSet, config: RunConfig) -> ModelReference:
     if reused:
         get_run_logger().info("nothing new: model %s is there", model_id)
     else:
-        prepared = prepare_windows(features, config)
-        trained = fit(prepared, config)
-        keep(trained, judge(trained, prepared), features, folder)
+        data = prepare_windows(features, config)
+        state = config.data / "models" / f"{UNFINISHED}training-{model_id}.pt"
+        trained = fit(data, config, state)
+        keep(trained, judge(trained, data, config), features, folder)
+        state.unlink(missing_ok=True)
     return ModelReference(folder=folder, model_id=model_id, reused=reused)
 
 
 @task(name="prepare windows", cache_policy=NO_CACHE)
-def prepare_windows(features: FeatureSet, config: RunConfig) -> Prepared:
+def prepare_windows(features: FeatureSet, config: RunConfig) -> LearningData:
     """Encode, mask, difference, standardise and find the windows."""
-    cube = features.cube(config.windows)
-    prepared = prepare(cube, windows=config.windows, split=config.split, transform=config.transform)
+    data = learning_data(features.cube(config.windows), features.vocabulary(), config)
+    prepared = data.prepared
     get_run_logger().info(
         "cube of %d entities, %d steps, %d features; %d windows (training %d, validation %d, "
         "held out %d)",
-        *cube.values.shape,
+        *prepared.values.shape,
         len(prepared.windows),
         *(len(prepared.windows_of(part)) for part in ("training", "validation", "held_out")),
     )
-    return prepared
+    return data
 
 
 @task(name="train model", cache_policy=NO_CACHE)
-def fit(prepared: Prepared, config: RunConfig) -> TrainedModel:
-    """Train, reporting each epoch."""
-    logger = get_run_logger()
-    artifact: Any = create_progress_artifact(progress=0.0, description="Training")
-    epochs = config.training.epochs
+def fit(data: LearningData, config: RunConfig, state: Path) -> TrainedModel:
+    """Train, reporting each epoch; a training that was killed goes on after its last epoch."""
+    try:
+        return _fit(data, config, state)
+    except CheckpointError as error:
+        get_run_logger().warning("training begins anew: %s", error)
+        state.unlink()
+        return _fit(data, config, state)
 
-    def report(epoch: EpochReport) -> None:
-        logger.info(
-            "epoch %d of at most %d: loss %.4f, validation %.4f%s, %.0f windows a second",
-            epoch.epoch,
-            epochs,
-            epoch.training_loss,
-            epoch.validation_loss,
-            " (best)" if epoch.is_best else "",
-            epoch.windows_per_second,
+
+def _fit(data: LearningData, config: RunConfig, state: Path) -> TrainedModel:
+    prepared = data.prepared
+    with training_progress(config.training) as (on_epoch, on_batch):
+        return train(
+            training_windows=prepared.windows_of("training"),
+            validation_windows=prepared.windows_of("validation"),
+            exposure=data.cube.exposure,
+            share_groups=data.share_groups,
+            autoencoder=config.autoencoder,
+            training=config.training,
+            on_epoch=on_epoch,
+            on_batch=on_batch,
+            resume=state,
+            **data.arrays,
         )
-        update_progress_artifact(artifact, progress=100 * epoch.epoch / epochs)
-
-    trained = train(
-        prepared.values,
-        prepared.observed,
-        prepared.windows_of("training"),
-        prepared.windows_of("validation"),
-        length=prepared.windows.length,
-        autoencoder=config.autoencoder,
-        training=config.training,
-        on_epoch=report,
-    )
-    update_progress_artifact(artifact, progress=100.0)
-    return trained
 
 
 @task(name="diagnose", cache_policy=NO_CACHE)
-def judge(trained: TrainedModel, prepared: Prepared) -> Diagnosis:
-    """Compare the model with the training mean, the last value and PCA, held out."""
+def judge(trained: TrainedModel, data: LearningData, config: RunConfig) -> Diagnosis:
+    """Compare the model with what is trivial, on held-out time."""
     diagnosis = diagnose(
         trained.model,
-        prepared.values,
-        prepared.observed,
-        prepared.windows_of("training"),
-        prepared.windows_of("held_out"),
-        length=prepared.windows.length,
+        training_windows=data.prepared.windows_of("training"),
+        held_out_windows=data.prepared.windows_of("held_out"),
+        season=SEASONS[config.step],
+        history=trained.history,
+        training=trained.training,
         seed=trained.training.seed,
         device=trained.training.device,
+        **data.arrays,
     )
     logger = get_run_logger()
     (logger.info if diagnosis.verdict == "sound" else logger.warning)(diagnosis.sentence)
@@ -146,8 +137,9 @@ def keep(
 
 
 def _determinants(config: RunConfig) -> dict[str, Any]:
-    """Return what, beside the features, makes a model: not the device that it is trained on."""
+    """Return what, beside the features, makes a model: not the device or what it can hold."""
     sections = {"windows", "split", "transform", "autoencoder", "training"}
     content = config.model_dump(mode="json", include=sections)
-    del content["training"]["device"]
+    for setting in ("device", "slab_bytes"):
+        del content["training"][setting]
     return content

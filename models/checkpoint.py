@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import io
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +11,17 @@ from typing import Any, TypeVar
 
 import torch
 
-from models.autoencoder import AutoencoderConfig, LSTMAutoencoder
+from models.architecture import AutoencoderConfig
+from models.autoencoder import LSTMAutoencoder
+from models.causes import Evidence
 from models.diagnosis import Diagnosis
 from models.errors import CheckpointError
-from models.training import EpochReport, TrainedModel, TrainingConfig
+from models.resumption import write_whole
+from models.training_config import EpochReport, TrainedModel, TrainingConfig
 
 __all__ = ["FORMAT_VERSION", "Checkpoint", "load", "save"]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 _WEIGHTS = "model.pt"
 _DESCRIPTION = "model.json"
@@ -30,6 +32,7 @@ _KEYS = frozenset(
         "weights_sha256",
         "n_features",
         "length",
+        "share_groups",
         "autoencoder",
         "training",
         "best_epoch",
@@ -113,6 +116,7 @@ def save(
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
         "n_features": trained.n_features,
         "length": trained.length,
+        "share_groups": trained.model.share_groups,
         "autoencoder": dataclasses.asdict(trained.autoencoder),
         "training": dataclasses.asdict(trained.training),
         "best_epoch": trained.best_epoch,
@@ -129,8 +133,8 @@ def save(
         ) from error
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _DESCRIPTION).unlink(missing_ok=True)
-    _write_whole(folder / _WEIGHTS, weights)
-    _write_whole(folder / _DESCRIPTION, text.encode() + b"\n")
+    write_whole(folder / _WEIGHTS, weights)
+    write_whole(folder / _DESCRIPTION, text.encode() + b"\n")
 
 
 def load(folder: Path | str) -> Checkpoint:
@@ -150,7 +154,9 @@ def load(folder: Path | str) -> Checkpoint:
     description = _read_description(folder)
     weights = _read_weights(folder, description["weights_sha256"])
     autoencoder = _build(AutoencoderConfig, description["autoencoder"], folder)
-    model = LSTMAutoencoder(description["n_features"], autoencoder)
+    model = LSTMAutoencoder(
+        description["n_features"], autoencoder, share_groups=description["share_groups"]
+    )
     try:
         model.load_state_dict(torch.load(io.BytesIO(weights), weights_only=True))
     except RuntimeError as error:
@@ -178,16 +184,6 @@ def _weights_bytes(model: LSTMAutoencoder) -> bytes:
     buffer = io.BytesIO()
     torch.save({name: tensor.cpu() for name, tensor in model.state_dict().items()}, buffer)
     return buffer.getvalue()
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Write beside `path`, flush to the disk, then rename: `path` is never half written."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def _read_description(folder: Path) -> dict[str, Any]:
@@ -229,9 +225,12 @@ def _read_diagnosis(values: dict[str, Any] | None, folder: Path) -> Diagnosis | 
     if values is None:
         return None
     stored = {field.name for field in dataclasses.fields(Diagnosis)}
-    derived = {"explained", "verdict", "sentence"}
-    _require_keys(set(values), stored | derived, f"diagnosis in {folder / _DESCRIPTION}")
-    return _build(Diagnosis, {name: values[name] for name in stored}, folder)
+    where = f"diagnosis in {folder / _DESCRIPTION}"
+    _require_keys(set(values), stored.union(Diagnosis.derived), where)
+    evidence = values["evidence"]
+    built = None if evidence is None else _build(Evidence, evidence, folder)
+    content = {name: values[name] for name in stored} | {"evidence": built}
+    return _build(Diagnosis, content, folder)
 
 
 def _build(kind: type[Dataclass], values: dict[str, Any], folder: Path) -> Dataclass:

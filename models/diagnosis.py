@@ -1,8 +1,9 @@
-"""Has the autoencoder learnt more than the mean? A verdict against trivial baselines."""
+"""Has the autoencoder learnt more than the mean? It is compared with trivial baselines."""
 
-from collections import defaultdict
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,154 +11,30 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.autoencoder import LSTMAutoencoder
-from models.baselines import PrincipalComponents, last_value, training_mean
+from models.baselines import PrincipalComponents, SeasonalLastValue, last_value, training_mean
+from models.contract import validate_cube, validate_target, validate_windows_with_data
 from models.device import Device, resolve_device
+from models.evidence import CAPACITY_FACTOR, draw, measure
+from models.held_out import (
+    Comparison,
+    Predictor,
+    compare,
+    mean_predictor,
+    model_predictor,
+    windows_with_data,
+)
+from models.linear_autoencoder import LinearAutoencoder
 from models.scoring import place_model
-from models.windowing import WindowedCube, validate_cube, validate_windows_with_data
+from models.training_config import EpochReport, TrainingConfig
+from models.verdict import COLLAPSED_RATIO, FLAT_VARIANCE_RATIO, Diagnosis
+from models.windowing import WindowedCube
 
 __all__ = ["COLLAPSED_RATIO", "FLAT_VARIANCE_RATIO", "Diagnosis", "diagnose"]
-
-COLLAPSED_RATIO = 0.95
-"""Share of the training mean's error from which on a model has learnt no more than the mean."""
-
-FLAT_VARIANCE_RATIO = 0.1
-"""Share of the data's variance under which the reconstructions count as flat lines."""
-
-Verdict = Literal["collapsed", "beaten_by_last_value", "beaten_by_pca", "sound", "undecided"]
 
 _BATCH_SIZE = 512
 
 
-@dataclass(frozen=True, kw_only=True)
-class Diagnosis:
-    """Held-out errors of a model and of what it has to beat.
-
-    All errors are means of squared errors over the observed values of the held-out windows.
-
-    Attributes
-    ----------
-    model_error
-        Of the autoencoder.
-    mean_error
-        Of the training mean, a number per feature.
-    last_value_error
-        Of each step predicted by the last observed one before it in the window, and by the
-        training mean where there is none. It sees the raw values one step late, so that it is
-        no reconstruction; smooth data make it strong.
-    pca_error
-        Of `pca_components` principal components of the flattened training windows.
-    pca_components
-        The model's latent size, or the number of training windows or of values if smaller.
-    variance_ratio
-        Variance of the reconstructions over that of the data, each summed over features; near
-        0 the output is a flat line.
-    n_training_windows, n_held_out_windows
-        How many windows each side had.
-    explained, verdict, sentence
-        Derived; see the properties.
-
-    Examples
-    --------
-    >>> Diagnosis(
-    ...     model_error=0.2, mean_error=1.0, last_value_error=0.5, pca_error=0.3,
-    ...     pca_components=8, variance_ratio=0.8, n_training_windows=90, n_held_out_windows=9,
-    ... ).verdict
-    'sound'
-    """
-
-    model_error: float
-    mean_error: float
-    last_value_error: float
-    pca_error: float
-    pca_components: int
-    variance_ratio: float
-    n_training_windows: int
-    n_held_out_windows: int
-
-    @property
-    def explained(self) -> float:
-        """1 - model_error / mean_error; 0 where the data do not vary from the mean."""
-        return 1 - self._relative(self.model_error)
-
-    @property
-    def verdict(self) -> Verdict:
-        """The first that holds.
-
-        `"undecided"`: the held-out data are the training mean. `"collapsed"`: the error is at
-        least `COLLAPSED_RATIO` of the mean's. `"beaten_by_last_value"` and `"beaten_by_pca"`:
-        that baseline's error is lower. `"sound"`: lower than all.
-        """
-        if self.mean_error == 0:
-            return "undecided"
-        if self.model_error >= COLLAPSED_RATIO * self.mean_error:
-            return "collapsed"
-        if self.model_error > self.last_value_error:
-            return "beaten_by_last_value"
-        if self.model_error > self.pca_error:
-            return "beaten_by_pca"
-        return "sound"
-
-    @property
-    def sentence(self) -> str:
-        """The verdict in words, with what to do about it."""
-        ratio = f"{self._relative(self.model_error):.3f}"
-        words = {
-            "undecided": (
-                "Nothing can be said of the model: the held-out values all equal the training "
-                "mean. Hold out a period in which something happens."
-            ),
-            "collapsed": self._collapsed_sentence(ratio),
-            "beaten_by_last_value": (
-                f"The model has learnt something, its held-out error is {ratio} of the training "
-                "mean's, but repeating the last value does better "
-                f"({self._relative(self.last_value_error):.3f}). Difference the data, raise "
-                "latent_size or train longer."
-            ),
-            "beaten_by_pca": (
-                f"The model has learnt something, its held-out error is {ratio} of the training "
-                f"mean's, but PCA with {self.pca_components} components does better "
-                f"({self._relative(self.pca_error):.3f}). Train longer, raise latent_size or "
-                "give it more windows."
-            ),
-            "sound": (
-                "The model beats the mean, the last value and PCA with "
-                f"{self.pca_components} components: its held-out error is {ratio} of the "
-                "training mean's."
-            ),
-        }
-        return words[self.verdict]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything, derived values included, as JSON can hold it."""
-        derived = {name: getattr(self, name) for name in ("explained", "verdict", "sentence")}
-        return asdict(self) | derived
-
-    def rows(self) -> list[tuple[str, float, float]]:
-        """Return (name, held-out error, error over the training mean's) for a table."""
-        errors = [
-            ("autoencoder", self.model_error),
-            ("training mean", self.mean_error),
-            ("last value", self.last_value_error),
-            (f"PCA ({self.pca_components})", self.pca_error),
-        ]
-        return [(name, error, self._relative(error)) for name, error in errors]
-
-    def _relative(self, error: float) -> float:
-        return error / self.mean_error if self.mean_error > 0 else 1.0
-
-    def _collapsed_sentence(self, ratio: str) -> str:
-        flat = (
-            " Its output is nearly a flat line."
-            if self.variance_ratio < FLAT_VARIANCE_RATIO
-            else ""
-        )
-        return (
-            "The model has learnt no more than the mean: its held-out error is "
-            f"{ratio} of the training mean's.{flat} Standardise and difference the data, raise "
-            "learning_rate or latent_size, or train longer."
-        )
-
-
+@torch.enable_grad()
 def diagnose(
     model: LSTMAutoencoder,
     cube: NDArray[np.float32],
@@ -166,14 +43,20 @@ def diagnose(
     held_out_windows: NDArray[np.int64],
     *,
     length: int,
+    target: NDArray[np.float32] | None = None,
+    season: int | None = None,
+    history: Sequence[EpochReport] = (),
+    training: TrainingConfig | None = None,
     seed: int = 0,
     device: Device = "auto",
 ) -> Diagnosis:
-    """Compare a model with the mean, the last value and PCA on held-out windows.
+    """Compare a model with trivial baselines on held-out windows, and look for what it lacks.
 
-    PCA has `latent_size` components, the size of an embedding; a closed-loop decoder starts from
-    the cell state as well, so that it is handed twice as many numbers. PCA is fitted on at most
-    `MAX_PCA_VALUES` values, windows drawn with `seed`, so that memory is bounded.
+    PCA and a linear autoencoder have `latent_size` components, the size of an embedding; where
+    more numbers cross from encoder to decoder, PCA of that size is shown as well. They are fitted
+    on at most `MAX_PCA_VALUES` values, so that memory is bounded, and the cube stays in the
+    host's memory. Unless the model is sound, causes are looked for in up to 2,000 windows of
+    either period.
 
     Parameters
     ----------
@@ -186,8 +69,18 @@ def diagnose(
         judged on the latter.
     length
         T, the steps of a window.
+    target
+        `(E, S, F)` float32, what the model reconstructs, if that is not the cube: the plain
+        proportions for a model trained with the loss `"multinomial"`. The baselines predict the
+        target from the target.
+    season
+        Steps after which the data are expected to be alike: 52 weeks, 7 days, 12 months. None
+        leaves that baseline out.
+    history, training
+        Of the model, as far as known: what ended the training, and the input dropout, which the
+        linear autoencoder then has as well.
     seed
-        Determines the windows that PCA is fitted on and its solver.
+        Determines what windows are drawn and in what order.
     device
         `"auto"` is the GPU where there is one.
 
@@ -200,8 +93,9 @@ def diagnose(
     ShapeError
         If an array's shape or dtype is wrong, or the model is made for other features.
     ValueError
-        If the cube is not finite, a window lies outside it, or either set of windows is empty
-        or covers no observed step.
+        If the cube is not finite, a window lies outside it, either set of windows is empty or
+        covers no observed step, `season` is under 1, or the model puts out values that are not
+        finite.
 
     Examples
     --------
@@ -216,60 +110,117 @@ def diagnose(
     validate_cube(cube, observed, n_features=model.n_features)
     for name, windows in (("training", training_windows), ("held-out", held_out_windows)):
         validate_windows_with_data(windows, observed, length=length, name=name)
-    placed = place_model(model, device)
-    data = WindowedCube.place(cube, observed, length=length, device=resolve_device(device))
-    fitted_on = data.windows(training_windows)
-    pca = PrincipalComponents.fit(data, fitted_on, n_components=model.config.latent_size, seed=seed)
-    mean = training_mean(data, fitted_on, _BATCH_SIZE)
-    errors = _held_out_errors(placed, data, data.windows(held_out_windows), mean, pca)
-    return Diagnosis(
-        **errors,
-        pca_components=len(pca.components),
+    if target is not None:
+        validate_target(target, cube)
+    if season is not None and season < 1:
+        raise ValueError(f"season is {season}; it must be at least 1 step, or None for no season")
+    placed, place = place_model(model, device), resolve_device(device)
+    data = WindowedCube.place(cube, observed, length=length, device="cpu", target=target)
+    fitted = windows_with_data(data, data.windows(training_windows))
+    judged = windows_with_data(data, data.windows(held_out_windows))
+    pca = _fit_pca(placed, data, fitted, seed).to(place)
+    predictors = _predictors(placed, data, fitted, pca, season=season, training=training, seed=seed)
+    held_out = compare(predictors, data, judged, batch_size=_BATCH_SIZE, device=place)
+    diagnosis = Diagnosis(
+        **_errors(held_out, season, placed, pca),
+        training_ratio=_training_ratio(predictors, data, draw(fitted, seed), place),
+        evidence=None,
         n_training_windows=len(training_windows),
         n_held_out_windows=len(held_out_windows),
     )
+    if diagnosis.verdict in ("sound", "undecided"):
+        return diagnosis
+    evidence = measure(
+        placed,
+        data,
+        fitted,
+        judged,
+        pca,
+        is_probed=diagnosis.is_flat or diagnosis.verdict == "collapsed",
+        history=history,
+        training=training,
+        batch_size=_BATCH_SIZE,
+        seed=seed,
+    )
+    return replace(diagnosis, evidence=evidence)
 
 
-@torch.inference_mode()
-def _held_out_errors(
+def _fit_pca(
+    model: LSTMAutoencoder, data: WindowedCube, windows: Tensor, seed: int
+) -> PrincipalComponents:
+    """Fit with all components that anything needs: fewer are a part of them."""
+    config = model.config
+    return PrincipalComponents.fit(
+        data,
+        windows,
+        training_mean(data, windows),
+        n_components=max(config.bottleneck_size, CAPACITY_FACTOR * config.latent_size),
+        seed=seed,
+    )
+
+
+def _predictors(
     model: LSTMAutoencoder,
     data: WindowedCube,
     windows: Tensor,
-    mean: Tensor,
     pca: PrincipalComponents,
-) -> dict[str, float]:
-    """Return `Diagnosis`'s four errors and its variance ratio."""
-    totals: dict[str, float] = defaultdict(float)
-    target, output = _Variance(), _Variance()
-    for _, x, observed in data.batches(windows, _BATCH_SIZE):
-        predictions = {
-            "model_error": model(x),
-            "mean_error": mean.to(x.dtype).expand_as(x),
-            "last_value_error": last_value(x, observed, mean),
-            "pca_error": pca.reconstruct(x, observed),
+    *,
+    season: int | None,
+    training: TrainingConfig | None,
+    seed: int,
+) -> dict[str, Predictor]:
+    """Return the model and its baselines, by the names of `Diagnosis`'s errors."""
+    mean, latent = pca.fill, pca.truncated(model.config.latent_size)
+    bottleneck = pca.truncated(model.config.bottleneck_size)
+    dropout = 0.0 if training is None else training.input_dropout
+    linear = LinearAutoencoder.fit(data, windows, latent, input_dropout=dropout, seed=seed)
+    predictors = {
+        "model": model_predictor(model),
+        "mean": mean_predictor(mean),
+        "last_value": lambda batch: last_value(batch.target, batch.observed, mean),
+        "pca": latent.predict,
+        "linear_autoencoder": linear.predict,
+    }
+    if season is not None:
+        seasonal = SeasonalLastValue(data=data, season=season, mean=mean)
+        predictors["seasonal_last_value"] = seasonal.predict
+    if len(bottleneck.components) > len(latent.components):
+        predictors["bottleneck_pca"] = bottleneck.predict
+    return predictors
+
+
+def _errors(
+    held_out: Comparison, season: int | None, model: LSTMAutoencoder, pca: PrincipalComponents
+) -> dict[str, Any]:
+    """Return what `Diagnosis` holds of the held-out windows."""
+    if not math.isfinite(held_out.errors["model"]):
+        raise ValueError(
+            "the model puts out values that are not finite; train it with a lower learning_rate "
+            "or gradient_clip"
+        )
+    is_wider = "bottleneck_pca" in held_out.errors
+    n_available, config = len(pca.components), model.config
+    errors = {f"{name}_error": error for name, error in held_out.errors.items()}
+    return (
+        {"seasonal_last_value_error": None, "bottleneck_pca_error": None}
+        | errors
+        | {
+            "season": season,
+            "pca_components": min(config.latent_size, n_available),
+            "bottleneck_pca_components": min(config.bottleneck_size, n_available)
+            if is_wider
+            else None,
+            "feature_errors": held_out.feature_errors,
+            "entity_errors": held_out.entity_errors,
+            "variance_ratio": held_out.variance_ratio,
+            "temporal_variance_ratio": held_out.temporal_variance_ratio,
         }
-        for name, prediction in predictions.items():
-            totals[name] += (prediction - x)[observed].double().square().sum().item()
-        target.add(x[observed])
-        output.add(predictions["model_error"][observed])
-    errors = {name: total / (target.n * data.n_features) for name, total in totals.items()}
-    variance = target.total()
-    return errors | {"variance_ratio": output.total() / variance if variance > 0 else 0.0}
+    )
 
 
-class _Variance:
-    """Variance summed over features, of rows that come in batches."""
-
-    def __init__(self) -> None:
-        self.n = 0
-        self._sum: Tensor | float = 0.0
-        self._squares: Tensor | float = 0.0
-
-    def add(self, rows: Tensor) -> None:
-        self.n += len(rows)
-        self._sum = self._sum + rows.double().sum(dim=0)
-        self._squares = self._squares + rows.double().square().sum(dim=0)
-
-    def total(self) -> float:
-        mean = torch.as_tensor(self._sum) / self.n
-        return float((torch.as_tensor(self._squares) / self.n - mean.square()).clamp(min=0).sum())
+def _training_ratio(
+    predictors: Mapping[str, Predictor], data: WindowedCube, windows: Tensor, place: torch.device
+) -> float:
+    chosen = {name: predictors[name] for name in ("model", "mean")}
+    errors = compare(chosen, data, windows, batch_size=_BATCH_SIZE, device=place).errors
+    return errors["model"] / errors["mean"] if errors["mean"] > 0 else 1.0

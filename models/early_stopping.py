@@ -2,6 +2,7 @@
 
 import copy
 import math
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -12,7 +13,7 @@ class BestModel:
     """The weights of the lowest validation loss, and how long ago it last fell enough.
 
     Weights are copied at every improvement; patience is counted from the last one by more than
-    `min_delta`, a fraction.
+    `min_delta`, a fraction, and not before `first_epoch`.
 
     Attributes
     ----------
@@ -28,17 +29,18 @@ class BestModel:
     (2, False, True)
     """
 
-    def __init__(self, *, patience: int, min_delta: float) -> None:
+    def __init__(self, *, patience: int, min_delta: float, first_epoch: int = 0) -> None:
         self.epoch = 0
         self.loss = math.inf
         self.state: dict[str, Tensor] = {}
         self._patience, self._min_delta = patience, min_delta
-        self._reference, self._reference_epoch = math.inf, 0
+        self._reference, self._reference_epoch = math.inf, first_epoch
 
     def update(self, epoch: int, loss: float, model: nn.Module) -> bool:
         """Return whether the loss is the lowest so far; if so, copy the weights."""
         if loss < self._reference * (1 - self._min_delta):
-            self._reference, self._reference_epoch = loss, epoch
+            self._reference = loss
+            self._reference_epoch = max(epoch, self._reference_epoch)
         if not loss < self.loss:  # NaN is no improvement
             return False
         self.epoch, self.loss, self.state = epoch, loss, copy.deepcopy(model.state_dict())
@@ -47,3 +49,18 @@ class BestModel:
     def exhausted(self, epoch: int) -> bool:
         """Whether patience has run out."""
         return epoch - self._reference_epoch >= self._patience
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that `load_state_dict` needs to go on."""
+        return {
+            "epoch": self.epoch,
+            "loss": self.loss,
+            "state": self.state,
+            "reference": self._reference,
+            "reference_epoch": self._reference_epoch,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        self.epoch, self.loss, self.state = state["epoch"], state["loss"], state["state"]
+        self._reference, self._reference_epoch = state["reference"], state["reference_epoch"]

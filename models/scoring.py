@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.autoencoder import LSTMAutoencoder
+from models.contract import validate_cube, validate_target, validate_windows
 from models.device import Device, resolve_device
-from models.windowing import WindowedCube, validate_cube, validate_windows
+from models.windowing import CubeOnHost, SlabbedCube, WindowedCube, scoring_slab_bytes
 
 __all__ = ["Scores", "place_model", "score"]
 
@@ -55,13 +56,16 @@ def score(
     windows: NDArray[np.int64],
     *,
     length: int,
+    target: NDArray[np.float32] | None = None,
     batch_size: int = 512,
     device: Device = "auto",
+    slab_bytes: int | None = None,
 ) -> Scores:
     """Embed and reconstruct every window and judge every step that a window covers.
 
-    A step's scores depend on the windows that cover it alone, and not on the batch size.
-    Beside the cube the device holds two float64 arrays of its shape.
+    A step's scores depend on the windows that cover it alone, and not on the batch size or the
+    slabs. Windows are views: beside the arrays that are returned, memory holds a slab of
+    entities with two float64 arrays of its shape, and one batch.
 
     Parameters
     ----------
@@ -73,10 +77,16 @@ def score(
         `(N, 2)` int64: rows (entity, start), none twice.
     length
         T, the steps of a window.
+    target
+        `(E, S, F)` float32, what the reconstruction is compared with, if that is not the cube:
+        the plain proportions for a model trained with the loss `"multinomial"`.
     batch_size
         Windows that the model reconstructs at once.
     device
         `"auto"` is the GPU where there is one.
+    slab_bytes
+        Memory of the cube that is taken to the device at once; None is what fits, or 64 MiB on
+        the CPU.
 
     Returns
     -------
@@ -101,27 +111,58 @@ def score(
     validate_cube(cube, observed, n_features=model.n_features)
     n_entities, n_steps = observed.shape
     validate_windows(windows, length=length, n_entities=n_entities, n_steps=n_steps)
-    _validate_distinct(windows)
+    _validate_distinct(windows, n_steps)
+    if target is not None:
+        validate_target(target, cube)
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
-    placed = place_model(model, device)
-    data = WindowedCube.place(cube, observed, length=length, device=resolve_device(device))
-    sums = _StepSums(data)
-    embeddings, errors = [], []
-    with torch.inference_mode():
-        for batch, x, mask in data.batches(data.windows(windows), batch_size):
-            embedding, reconstruction = placed.encode_and_reconstruct(x)
-            squared = (reconstruction - x).double().square()
-            embeddings.append(embedding.cpu())
-            errors.append(_window_error(squared, mask).cpu())
-            sums.add(data.positions(batch), squared, reconstruction)
-        step_feature_error, step_reconstruction, coverage = sums.means()
+    placed, place = place_model(model, device), resolve_device(device)
+    host = CubeOnHost(values=cube, observed=observed, length=length, target=target)
+    # Two sums in float64 lie beside the values.
+    slabs = SlabbedCube(
+        host, device=place, slab_bytes=slab_bytes or scoring_slab_bytes(place, n_extra=4)
+    )
+    scores = _empty_scores(cube, len(windows), model.config.latent_size)
+    for slab, (entities, rows) in enumerate(
+        zip(slabs.slabs, slabs.rows_by_slab(windows), strict=True)
+    ):
+        _score_slab(placed, *slabs.place(slab, windows[rows]), batch_size, rows, entities, scores)
+    return scores
+
+
+@torch.inference_mode()
+def _score_slab(
+    model: LSTMAutoencoder,
+    data: WindowedCube,
+    windows: Tensor,
+    batch_size: int,
+    rows: NDArray[np.int64],
+    entities: slice,
+    scores: Scores,
+) -> None:
+    """Write what is known of a slab's windows and entities into their places in `scores`."""
+    sums, first = _StepSums(data), 0
+    for batch in data.batches(windows, batch_size):
+        embedding, reconstruction = model.encode_and_reconstruct(batch.x)
+        squared = (reconstruction - batch.target).double().square()
+        own = rows[first : first + len(batch.windows)]
+        scores.embeddings[own] = embedding.cpu().numpy()
+        scores.window_error[own] = _window_error(squared, batch.observed).cpu().numpy()
+        sums.add(data.positions(batch.windows), squared, reconstruction)
+        first += len(batch.windows)
+    error, expected, coverage = sums.means()
+    scores.step_feature_error[entities] = error
+    scores.step_reconstruction[entities] = expected
+    scores.coverage[entities] = coverage
+
+
+def _empty_scores(cube: NDArray[np.float32], n_windows: int, latent_size: int) -> Scores:
     return Scores(
-        embeddings=torch.cat(embeddings).numpy() if embeddings else _no_embeddings(model),
-        window_error=torch.cat(errors).numpy() if errors else np.empty(0, np.float32),
-        step_feature_error=step_feature_error,
-        step_reconstruction=step_reconstruction,
-        coverage=coverage,
+        embeddings=np.empty((n_windows, latent_size), np.float32),
+        window_error=np.empty(n_windows, np.float32),
+        step_feature_error=np.empty_like(cube, order="C"),
+        step_reconstruction=np.empty_like(cube, order="C"),
+        coverage=np.empty(cube.shape[:2], np.int32),
     )
 
 
@@ -179,12 +220,8 @@ def _window_error(squared: Tensor, observed: Tensor) -> Tensor:
     return (per_step.sum(dim=1) / observed.sum(dim=1)).float()
 
 
-def _no_embeddings(model: LSTMAutoencoder) -> NDArray[np.float32]:
-    return np.empty((0, model.config.latent_size), np.float32)
-
-
-def _validate_distinct(windows: NDArray[np.int64]) -> None:
-    n_repeated = len(windows) - len(np.unique(windows, axis=0))
+def _validate_distinct(windows: NDArray[np.int64], n_steps: int) -> None:
+    n_repeated = len(windows) - len(np.unique(windows[:, 0] * n_steps + windows[:, 1]))
     if n_repeated:
         raise ValueError(
             f"{n_repeated} of {len(windows)} windows repeat another; pass "

@@ -8,9 +8,35 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.errors import ShapeError
+__all__ = ["Batch", "CubeOnHost", "SlabbedCube", "WindowedCube"]
 
-__all__ = ["WindowedCube", "validate_cube", "validate_windows", "validate_windows_with_data"]
+_CPU_SLAB_BYTES = 2**26
+_GPU_SHARE = 0.4  # of the free memory; activations and the allocator need the rest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Windows and what is known of them.
+
+    Attributes
+    ----------
+    windows
+        `(B, 2)` rows (entity, start).
+    x
+        `(B, T, F)`: what the encoder sees.
+    target
+        `(B, T, F)`: what is to be reconstructed; `x` itself unless the cube has targets.
+    observed
+        `(B, T)` bool.
+    weight
+        `(B, T)`, or None for 1 everywhere.
+    """
+
+    windows: Tensor
+    x: Tensor
+    target: Tensor
+    observed: Tensor
+    weight: Tensor | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +49,10 @@ class WindowedCube:
         `(E * S, F)` float32: the steps of all entities, one entity after the other.
     observed
         `(E * S,)` bool.
+    targets
+        As `values`, or None where these are what is to be reconstructed.
+    weights
+        `(E * S,)` float32, or None.
     n_entities, n_steps, length
         E, S and T.
 
@@ -30,13 +60,15 @@ class WindowedCube:
     --------
     >>> cube = np.arange(4, dtype=np.float32).reshape(1, 4, 1)
     >>> data = WindowedCube.place(cube, np.ones((1, 4), dtype=bool), length=2, device="cpu")
-    >>> data.gather(torch.tensor([[0, 1]]))[0]
+    >>> data.gather(torch.tensor([[0, 1]])).x
     tensor([[[1.],
              [2.]]])
     """
 
     values: Tensor
     observed: Tensor
+    targets: Tensor | None = None
+    weights: Tensor | None = None
     n_entities: int
     n_steps: int
     length: int
@@ -49,12 +81,20 @@ class WindowedCube:
         *,
         length: int,
         device: torch.device | str,
+        target: NDArray[np.float32] | None = None,
+        weight: NDArray[np.float32] | None = None,
     ) -> "WindowedCube":
-        """Put a validated cube `(E, S, F)` and its mask `(E, S)` on the device."""
-        n_entities, n_steps, n_features = cube.shape
+        """Put a validated cube `(E, S, F)`, mask `(E, S)` and what goes with them on the device."""
+        n_entities, n_steps = observed.shape
+
+        def rows(array: NDArray[np.generic]) -> Tensor:
+            return _tensor(array).reshape(n_entities * n_steps, *array.shape[2:]).to(device)
+
         return cls(
-            values=_tensor(cube).reshape(-1, n_features).to(device),
-            observed=_tensor(observed).reshape(-1).to(device),
+            values=rows(cube),
+            observed=rows(observed),
+            targets=None if target is None else rows(target),
+            weights=None if weight is None else rows(weight),
             n_entities=n_entities,
             n_steps=n_steps,
             length=length,
@@ -79,167 +119,128 @@ class WindowedCube:
         first = windows[:, 0] * self.n_steps + windows[:, 1]
         return first[:, None] + torch.arange(self.length, device=self.device)
 
-    def gather(self, windows: Tensor) -> tuple[Tensor, Tensor]:
-        """Return values `(B, T, F)` and mask `(B, T)` of windows `(B, 2)`."""
+    def gather(self, windows: Tensor) -> Batch:
+        """Return what is known of windows `(B, 2)`."""
         positions = self.positions(windows)
-        return self.values[positions], self.observed[positions]
 
-    def batches(self, windows: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Yield (windows, values, mask) in order, the last batch as short as it comes."""
+        def take(rows: Tensor) -> Tensor:
+            # Copies whole rows, which plain indexing with a matrix does a value at a time.
+            return rows.index_select(0, positions.flatten()).view(*positions.shape, *rows.shape[1:])
+
+        x = take(self.values)
+        return Batch(
+            windows=windows,
+            x=x,
+            target=x if self.targets is None else take(self.targets),
+            observed=take(self.observed),
+            weight=None if self.weights is None else take(self.weights),
+        )
+
+    def batches(self, windows: Tensor, batch_size: int) -> Iterator[Batch]:
+        """Yield windows in order, the last batch as short as it comes."""
         for first in range(0, len(windows), batch_size):
-            batch = windows[first : first + batch_size]
-            yield batch, *self.gather(batch)
+            yield self.gather(windows[first : first + batch_size])
 
 
-def validate_cube(
-    cube: NDArray[np.float32], observed: NDArray[np.bool_], *, n_features: int | None = None
-) -> None:
-    """Check that a cube and its mask hold to the contract.
+@dataclass(frozen=True, kw_only=True)
+class CubeOnHost:
+    """A validated cube in the host's memory with what goes with it, and the length of windows.
+
+    Attributes
+    ----------
+    values, target
+        `(E, S, F)` float32; no target means the values.
+    observed, weight
+        `(E, S)` bool and float32; no weight means 1.
+    length
+        T.
+    """
+
+    values: NDArray[np.float32]
+    observed: NDArray[np.bool_]
+    length: int
+    target: NDArray[np.float32] | None = None
+    weight: NDArray[np.float32] | None = None
+
+    @property
+    def entity_bytes(self) -> int:
+        """Memory that an entity takes on a device."""
+        arrays = (self.values, self.observed, self.target, self.weight)
+        return sum(array.nbytes for array in arrays if array is not None) // len(self.values)
+
+    def place(self, entities: slice, device: torch.device | str) -> WindowedCube:
+        """Put some entities on a device."""
+        return WindowedCube.place(
+            self.values[entities],
+            self.observed[entities],
+            length=self.length,
+            device=device,
+            target=None if self.target is None else self.target[entities],
+            weight=None if self.weight is None else self.weight[entities],
+        )
+
+
+class SlabbedCube:
+    """A cube that is taken to the device in slabs of entities, or once if it fits.
 
     Parameters
     ----------
     cube
-        `(E, S, F)` float32, finite everywhere.
-    observed
-        `(E, S)` bool.
-    n_features
-        The F of the model that is to see the cube; None for any.
+        On the host.
+    device
+        Where windows are gathered.
+    slab_bytes
+        Memory that a slab may take. None means, on a GPU, 40 % of what is free; on the CPU,
+        where a slab is a view, all.
 
-    Raises
-    ------
-    ShapeError
-        If a shape or dtype is wrong.
-    ValueError
-        If a value is not finite; the message names the first one's entity, step and feature.
-
-    Examples
-    --------
-    >>> validate_cube(np.zeros((2, 9, 3), np.float32), np.ones((2, 9), np.bool_))
-    """
-    if cube.ndim != 3 or cube.dtype != np.float32 or 0 in cube.shape:
-        raise ShapeError(
-            f"cube is {cube.dtype} of shape {cube.shape}; expected float32 of shape (entities, "
-            "steps, features), none of them 0. Use cube.astype(np.float32)"
-        )
-    if n_features is not None and cube.shape[2] != n_features:
-        raise ShapeError(
-            f"cube has {cube.shape[2]} features and the model {n_features}; give the features "
-            "that the model was trained on, in their order"
-        )
-    if observed.shape != cube.shape[:2] or observed.dtype != np.bool_:
-        raise ShapeError(
-            f"observed is {observed.dtype} of shape {observed.shape}; expected bool of shape "
-            f"{cube.shape[:2]}, the cube's without its features"
-        )
-    finite = np.isfinite(cube)
-    if not finite.all():
-        entity, step, feature = np.argwhere(~finite)[0]
-        raise ValueError(
-            f"cube holds {int((~finite).sum())} values that are not finite, the first at entity "
-            f"{entity}, step {step}, feature {feature}; fill masked steps with 0 and mark them "
-            "False in observed"
-        )
-
-
-def validate_windows(
-    windows: NDArray[np.int64],
-    *,
-    length: int,
-    n_entities: int,
-    n_steps: int,
-    name: str = "windows",
-) -> None:
-    """Check that every window lies inside the cube.
-
-    Parameters
+    Attributes
     ----------
-    windows
-        `(N, 2)` int64: rows (entity, start). N may be 0.
-    length
-        T, at least 1.
-    n_entities, n_steps
-        E and S of the cube.
-    name
-        What the message calls them.
-
-    Raises
-    ------
-    ShapeError
-        If the shape or dtype is wrong.
-    ValueError
-        If `length` is under 1 or a window reaches out of the cube.
+    slabs
+        Entities of each slab.
 
     Examples
     --------
-    >>> validate_windows(np.array([[0, 3]]), length=5, n_entities=1, n_steps=8)
-    >>> validate_windows(np.array([[0, 4]]), length=5, n_entities=1, n_steps=8)
-    Traceback (most recent call last):
-    ...
-    ValueError: windows[0] is (entity 0, start 4) of length 5, which ...
+    >>> values = np.zeros((5, 9, 2), np.float32)
+    >>> host = CubeOnHost(values=values, observed=np.ones((5, 9), bool), length=3)
+    >>> SlabbedCube(host, device="cpu", slab_bytes=2 * host.entity_bytes).slabs
+    [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
     """
-    if length < 1:
-        raise ValueError(f"length is {length}; a window has at least 1 step")
-    if windows.ndim != 2 or windows.shape[1] != 2 or windows.dtype != np.int64:
-        raise ShapeError(
-            f"{name} is {windows.dtype} of shape {windows.shape}; expected int64 of shape (N, 2), "
-            "rows (entity, start)"
-        )
-    inside = (windows >= 0) & (windows <= [n_entities - 1, n_steps - length])
-    if not inside.all():
-        row = int(np.argmin(inside.all(axis=1)))
-        entity, start = windows[row]
-        raise ValueError(
-            f"{name}[{row}] is (entity {entity}, start {start}) of length {length}, which reaches "
-            f"out of {n_entities} entities x {n_steps} steps; make the windows from this very cube"
-        )
+
+    def __init__(
+        self, cube: CubeOnHost, *, device: torch.device | str, slab_bytes: int | None = None
+    ) -> None:
+        self._cube, self.device = cube, torch.device(device)
+        if slab_bytes is None and self.device.type == "cuda":
+            slab_bytes = int(torch.cuda.mem_get_info(self.device)[0] * _GPU_SHARE)
+        n_entities = len(cube.values)
+        a_slab = n_entities if slab_bytes is None else max(1, slab_bytes // cube.entity_bytes)
+        self.slabs = [
+            slice(first, min(first + a_slab, n_entities)) for first in range(0, n_entities, a_slab)
+        ]
+        self.length = cube.length
+        self._only = cube.place(self.slabs[0], self.device) if len(self.slabs) == 1 else None
+
+    def rows_by_slab(self, windows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """Return, for each slab, which rows of `windows` `(N, 2)` lie in it, in their order."""
+        if len(self.slabs) == 1:
+            return [np.arange(len(windows))]
+        slab_of = windows[:, 0] // (self.slabs[0].stop - self.slabs[0].start)
+        order = np.argsort(slab_of, kind="stable")
+        ends = np.cumsum(np.bincount(slab_of, minlength=len(self.slabs)))
+        return np.split(order, ends[:-1])
+
+    def place(self, slab: int, windows: NDArray[np.int64]) -> tuple[WindowedCube, Tensor]:
+        """Return a slab on the device, and windows of it with entities counted from its first."""
+        entities = self.slabs[slab]
+        data = self._only or self._cube.place(entities, self.device)
+        return data, data.windows(windows - np.array([entities.start, 0]))
 
 
-def validate_windows_with_data(
-    windows: NDArray[np.int64], observed: NDArray[np.bool_], *, length: int, name: str
-) -> None:
-    """Check that windows lie inside the cube and that there is something in them to learn from.
-
-    Parameters
-    ----------
-    windows
-        `(N, 2)` int64: rows (entity, start).
-    observed
-        `(E, S)` bool.
-    length
-        T.
-    name
-        Of the period, such as "training".
-
-    Raises
-    ------
-    ShapeError
-        If the shape or dtype of `windows` is wrong.
-    ValueError
-        If a window lies outside the cube, there are none, or none covers an observed step.
-
-    Examples
-    --------
-    >>> observed = np.ones((1, 8), dtype=bool)
-    >>> validate_windows_with_data(np.array([[0, 3]]), observed, length=5, name="training")
-    """
-    n_entities, n_steps = observed.shape
-    validate_windows(
-        windows,
-        length=length,
-        n_entities=n_entities,
-        n_steps=n_steps,
-        name=f"{name} windows",
-    )
-    if len(windows) == 0:
-        raise ValueError(
-            f"there are no {name} windows; shorten the windows (length is {length}) or give the "
-            f"{name} period at least {length} steps"
-        )
-    if not any(observed[entity, start : start + length].any() for entity, start in windows):
-        raise ValueError(
-            f"no {name} window covers an observed step; lower the number of events that a step "
-            "needs, or choose a period with data"
-        )
+def scoring_slab_bytes(device: torch.device, n_extra: int) -> int:
+    """Return the memory of a slab, where `n_extra` arrays of the cube's size lie beside it."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0] * _GPU_SHARE / (1 + n_extra))
+    return _CPU_SLAB_BYTES
 
 
 def _tensor(array: NDArray[np.generic]) -> Tensor:

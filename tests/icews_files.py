@@ -59,8 +59,8 @@ def write_small_sample(folder: Path) -> list[Path]:
 
 
 def small_config(source: Path, data: Path, **overrides: Any) -> RunConfig:
-    """Return a configuration under which a run takes seconds."""
-    quick = {"autoencoder.latent_size": 4, "training.epochs": 2, "windows.length": 4}
+    """Return a configuration under which a run takes seconds, and its model hardly learns."""
+    quick = {"autoencoder.latent_size": 4, "training.epochs": 2, "windows.length": 4, "force": True}
     return RunConfig.load(None, {"source": [source], "data": data} | quick | overrides)
 
 

@@ -5,6 +5,7 @@ The tests of models run where features can't be imported, so their types are nam
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
@@ -42,41 +43,111 @@ SEQUENCE = np.array(
 """Fourteen steps of mean intensity and four quad-class proportions, from ICEWS."""
 
 
-def closed_loop(model: LSTMAutoencoder, x: torch.Tensor) -> torch.Tensor:
-    """EncDec-AD's decoder, a step at a time, each output fed back into the cell."""
-    _, (h, c) = model.encoder(x)
-    h, c = h[0], c[0]
-    cell, output = model.decoder.cell, model.decoder.output
-    steps = [output(h)]
-    for _ in range(x.shape[1] - 1):
-        h, c = cell(steps[-1], (h, c))
-        steps.append(output(h))
-    return torch.stack(steps[::-1], dim=1)
+def encode(model: LSTMAutoencoder, x: torch.Tensor) -> torch.Tensor:
+    """What crosses the bottleneck, each LSTM's cell called a step and direction at a time."""
+    config, encoder = model.config, model.encoder
+    steps = [encoder.embedding(x[:, t]) for t in range(x.shape[1])]
+    for lstm in encoder.layers:
+        forward, h, c = _cells(lstm, "", steps)
+        if config.bidirectional:
+            backward, h_backward, _ = _cells(lstm, "_reverse", steps[::-1])
+            pairs = zip(forward, backward[::-1], strict=True)
+            forward = [torch.cat(pair, dim=1) for pair in pairs]
+            h = torch.cat([h, h_backward], dim=1)
+        steps = forward
+    embedding = encoder.latent(h)
+    return torch.cat([embedding, c], dim=1) if config.passes_state else embedding
 
 
-def repeat_vector(model: LSTMAutoencoder, x: torch.Tensor) -> torch.Tensor:
-    """The Keras form: LSTM, RepeatVector, LSTM, TimeDistributed(Dense)."""
-    _, (h, _) = model.encoder(x)
-    hidden, _ = model.decoder.lstm(torch.stack([h[0]] * x.shape[1], dim=1))
-    return torch.stack([model.decoder.output(hidden[:, t]) for t in range(x.shape[1])], dim=1)
+def _cells(
+    lstm: torch.nn.LSTM, suffix: str, steps: list[torch.Tensor]
+) -> tuple[list[torch.Tensor], torch.Tensor, torch.Tensor]:
+    w_ih, w_hh, b_ih, b_hh = (
+        getattr(lstm, f"{name}_l0{suffix}")
+        for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    )
+    h = c = steps[0].new_zeros(len(steps[0]), lstm.hidden_size)
+    outputs = []
+    for x in steps:
+        i, f, g, o = (x @ w_ih.T + h @ w_hh.T + b_ih + b_hh).chunk(4, dim=1)
+        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        h = o.sigmoid() * c.tanh()
+        outputs.append(h)
+    return outputs, h, c
+
+
+def conditional(
+    model: LSTMAutoencoder,
+    code: torch.Tensor,
+    length: int,
+    truth: torch.Tensor | None = None,
+    truth_share: float = 0.0,
+) -> torch.Tensor:
+    """The conditional decoder, a step and a cell at a time, fed with the previous step."""
+    decoder, is_reverse = model.decoder, model.config.direction == "reverse"
+    h, c = decoder.start(code).chunk(2, dim=1)
+    sizes = model.config.decoder_sizes
+    states = list(zip(h.split(sizes, dim=1), c.split(sizes, dim=1), strict=True))
+    order = list(range(length))[::-1] if is_reverse else list(range(length))
+    decoded = {order[0]: decoder.output(states[-1][0])}
+    for previous, step in itertools.pairwise(order):
+        x = decoded[previous]
+        if truth is not None:
+            x = truth_share * truth[:, previous] + (1 - truth_share) * x
+        for layer, cell in enumerate(decoder.cells):
+            states[layer] = cell(x, states[layer])
+            x = states[layer][0]
+        decoded[step] = decoder.output(x)
+    return torch.stack([decoded[step] for step in range(length)], dim=1)
+
+
+def repeat_vector(model: LSTMAutoencoder, code: torch.Tensor, length: int) -> torch.Tensor:
+    """The Keras form: RepeatVector, LSTMs, TimeDistributed(Dense)."""
+    steps = [code] * length
+    for lstm in model.decoder.layers:
+        steps, _, _ = _cells(lstm, "", steps)
+    return torch.stack([model.decoder.output(step) for step in steps], dim=1)
+
+
+def loss_and_weight(
+    output: np.ndarray,
+    target: np.ndarray,
+    observed: np.ndarray,
+    weight: np.ndarray,
+    kind: str = "mse",
+    groups: Sequence[int] = (),
+) -> tuple[float, float]:
+    """Weighted sum of losses and the weight of the values in it, one value at a time."""
+    total, total_weight = 0.0, 0.0
+    for step in np.ndindex(observed.shape):
+        if not observed[step]:
+            continue
+        first, loss = 0, 0.0
+        for size in groups:
+            logits = output[step][first : first + size].astype(float)
+            likelihood = np.exp(logits) / np.exp(logits).sum()
+            for share, expected in zip(target[step][first : first + size], likelihood, strict=True):
+                loss += 2 * share * np.log(share / expected) if share > 0 else 0.0
+            first += size
+        for feature in range(first, output.shape[-1]):
+            residual = abs(float(output[step][feature]) - float(target[step][feature]))
+            if kind in {"mse", "multinomial"}:
+                loss += residual**2
+            elif kind == "l1":
+                loss += residual
+            else:
+                loss += residual**2 / 2 if residual <= 1 else residual - 0.5
+        total += loss * weight[step]
+        total_weight += weight[step] * output.shape[-1]
+    return total, total_weight
 
 
 def masked_loss(
     output: np.ndarray, target: np.ndarray, observed: np.ndarray, kind: str = "mse"
 ) -> float:
     """Mean over observed steps and features, one value at a time."""
-    total, n = 0.0, 0
-    for index in np.ndindex(output.shape):
-        if observed[index[:-1]]:
-            residual = abs(float(output[index]) - float(target[index]))
-            if kind == "mse":
-                total += residual**2
-            elif kind == "l1":
-                total += residual
-            else:
-                total += residual**2 / 2 if residual <= 1 else residual - 0.5
-            n += 1
-    return total / max(n, 1)
+    total, weight = loss_and_weight(output, target, observed, np.ones(observed.shape), kind)
+    return total / max(weight, 1)
 
 
 def window(cube: np.ndarray, row: np.ndarray, length: int) -> np.ndarray:

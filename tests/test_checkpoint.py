@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from models.autoencoder import AutoencoderConfig
+from models.architecture import AutoencoderConfig
+from models.autoencoder import LSTMAutoencoder
 from models.checkpoint import load, save
 from models.diagnosis import Diagnosis, diagnose
 from models.errors import CheckpointError
-from models.training import TrainedModel, TrainingConfig, train
+from models.training import train
+from models.training_config import TrainedModel, TrainingConfig
 
 LENGTH = 5
 CUBE = np.random.default_rng(0).normal(size=(2, 20, 3)).astype(np.float32)
@@ -38,7 +40,9 @@ def trained(request: pytest.FixtureRequest) -> TrainedModel:
 
 @pytest.fixture(scope="module")
 def diagnosis(trained: TrainedModel) -> Diagnosis:
-    return diagnose(trained.model, CUBE, OBSERVED, WINDOWS[:16], WINDOWS[16:], length=LENGTH)
+    return diagnose(
+        trained.model, CUBE, OBSERVED, WINDOWS[:16], WINDOWS[16:], length=LENGTH, season=7
+    )
 
 
 def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
@@ -64,8 +68,39 @@ def test_the_round_trip_is_exact(
     assert torch.equal(loaded.trained.model(x), trained.model(x))
     assert not loaded.trained.model.training
     assert loaded.diagnosis == diagnosis
+    assert loaded.diagnosis.sentence == diagnosis.sentence
     assert loaded.extra == extra
     assert loaded.torch_version == str(torch.__version__)
+
+
+def test_a_diagnosis_comes_back_with_and_without_evidence(
+    trained: TrainedModel, diagnosis: Diagnosis, tmp_path: Path
+) -> None:
+    assert diagnosis.evidence is not None
+    assert None in diagnosis.entity_errors["model"]
+    for saved in (diagnosis, dataclasses.replace(diagnosis, evidence=None, season=None)):
+        save(tmp_path, trained, diagnosis=saved)
+        assert load(tmp_path).diagnosis == saved
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda d: d.pop("training_ratio"), r"diagnosis in .*lacks \['training_ratio'\]"),
+        (lambda d: d["evidence"].update(mood=1), r"Evidence in .*\['mood'\]"),
+    ],
+)
+def test_a_diagnosis_of_another_form_is_refused(
+    trained: TrainedModel,
+    diagnosis: Diagnosis,
+    tmp_path: Path,
+    change: Callable[[dict[str, Any]], object],
+    words: str,
+) -> None:
+    save(tmp_path, trained, diagnosis=diagnosis)
+    edit(tmp_path, lambda description: change(description["diagnosis"]))
+    with pytest.raises(CheckpointError, match=words):
+        load(tmp_path)
 
 
 def test_the_weights_hold_no_code_and_the_rest_is_json(
@@ -116,7 +151,7 @@ def test_an_interrupted_save_is_never_taken_for_a_checkpoint(
     [
         (lambda d: d.update(colour="red"), r"unknown keys \['colour'\]"),
         (lambda d: d.pop("length"), r"lacks \['length'\]"),
-        (lambda d: d.update(format_version=2), "format version 2; this version reads 1"),
+        (lambda d: d.update(format_version=9), "format version 9; this version reads 2"),
         (lambda d: d.pop("format_version"), "format version None"),
         (lambda d: d["autoencoder"].update(layers=3), r"AutoencoderConfig .*\['layers'\]"),
         (lambda d: d["training"].pop("seed"), r"TrainingConfig .*lacks \['seed'\]"),
@@ -169,3 +204,33 @@ def test_loading_leaves_the_global_generator_alone(trained: TrainedModel, tmp_pa
     before = torch.random.get_rng_state()
     load(tmp_path)
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"decoder": "scheduled_mix", "direction": "forward", "bottleneck": "hidden"},
+        {"hidden_sizes": (6, 4), "bidirectional": True, "embedding_size": 2, "dropout": 0.1},
+        {"decoder": "repeat_vector_wide", "hidden_sizes": (5,)},
+    ],
+)
+@pytest.mark.parametrize("groups", [None, (2, 1)])
+def test_every_design_comes_back_as_it_was(
+    options: dict[str, Any], groups: tuple[int, ...] | None, tmp_path: Path
+) -> None:
+    config = AutoencoderConfig(latent_size=4, **options)
+    made = TrainedModel(
+        model=LSTMAutoencoder(3, config, share_groups=groups, seed=9).eval(),
+        n_features=3,
+        length=LENGTH,
+        autoencoder=config,
+        training=TrainingConfig(gradient_clip=None, exposure_power=0.5),
+        history=(),
+        best_epoch=0,
+    )
+    save(tmp_path, made)
+    loaded = load(tmp_path).trained
+    assert (loaded.autoencoder, loaded.training) == (made.autoencoder, made.training)
+    assert loaded.model.share_groups == groups
+    x = torch.from_numpy(CUBE)
+    assert torch.equal(loaded.model(x), made.model(x))

@@ -1,6 +1,7 @@
 """Laws of the configuration: one place, checked as a whole, and written out as it was read."""
 
 import tomllib
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from flows.config import ConfigError, RunConfig
+from flows.config import EVENT_TRAINING, ConfigError, RunConfig
 
 SECTIONS = ("ingest", "vocabulary", "windows", "split", "transform", "autoencoder", "training")
 
@@ -25,6 +26,16 @@ def test_what_is_not_said_is_the_default(tmp_path: Path) -> None:
     assert config.training.epochs == 7
     assert config == RunConfig.load(None, {"source": ["raw"], "training.epochs": 7})
     assert config.windows == RunConfig.load(None, {"source": ["raw"]}).windows
+
+
+def test_training_is_as_proved_best_on_events_where_nothing_is_said(tmp_path: Path) -> None:
+    default = RunConfig.load(None, {"source": ["raw"]}).training
+    assert default == EVENT_TRAINING
+    assert load('source = ["raw"]\n[training]\nepochs = 7', tmp_path).training == replace(
+        EVENT_TRAINING, epochs=7
+    )
+    plain = RunConfig.load(None, {"source": ["raw"], "training.input_dropout": 0.0}).training
+    assert plain == replace(EVENT_TRAINING, input_dropout=0.0)
 
 
 def test_overrides_win_over_the_file_and_leave_the_rest_of_it(tmp_path: Path) -> None:

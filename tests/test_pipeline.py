@@ -14,6 +14,7 @@ from flows.lake import Lake
 from flows.pipeline import run
 from flows.record import RunResult
 from models import checkpoint
+from models.resumption import TrainingState
 from tests.icews_files import WholeRun, digests, sha256, small_config, write_file
 
 FOUND_WITHIN = 0.01
@@ -171,6 +172,67 @@ def test_a_training_that_dies_leaves_no_model_and_the_next_run_goes_on(
     assert result.features.reused
     assert not result.model.reused
     assert published(result) == published(small.result)
+
+
+def test_a_training_that_is_killed_goes_on_after_its_last_epoch(
+    small: WholeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small_config(small.config.source[0], tmp_path / "data")
+    write = TrainingState.write
+
+    def killed(self: TrainingState, content: dict[str, Any]) -> None:
+        write(self, content)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingState, "write", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(config)
+    (state,) = (config.data / "models").iterdir()
+    result = run(config)
+    assert not state.exists()
+    assert published(result) == published(small.result)
+
+
+def test_a_damaged_state_of_a_training_is_told_of_and_begun_anew(
+    small: WholeRun, tmp_path: Path
+) -> None:
+    config = small_config(small.config.source[0], tmp_path / "data")
+    (config.data / "models").mkdir(parents=True)
+    state = config.data / "models" / f".unfinished-training-{small.result.model.model_id}.pt"
+    state.write_bytes(b"half a sta")
+    assert published(run(config)) == published(small.result)
+    assert not state.exists()
+
+
+def test_a_collapsed_model_is_not_published_unless_forced(small: WholeRun, tmp_path: Path) -> None:
+    hopeless = {"training.epochs": 1, "training.learning_rate": 1e-9, "force": False}
+    config = small_config(small.config.source[0], tmp_path / "data", **hopeless)
+    with pytest.raises(publish.CollapsedModelError, match=r"no more than the mean.*force=true"):
+        run(config)
+    assert not (config.data / "published").exists()
+    result = run(config.model_copy(update={"force": True}))
+    assert result.model.reused
+    assert result.publication.latest.resolve() == result.publication.folder.resolve()
+    again = run(config)  # it is what readers have already
+    assert again.publication.reused
+
+
+def test_a_model_of_shares_goes_through_the_whole_pipeline(small: WholeRun, tmp_path: Path) -> None:
+    settings = {"training.loss": "multinomial", "training.learning_rate": 0.01}
+    result = run(small_config(small.config.source[0], tmp_path / "data", **settings))
+    steps = pl.read_parquet(result.publication.latest / "step_errors.parquet")
+    known = steps.drop_nulls("error")
+    assert known.height > 0
+    assert known["error"].is_finite().all()
+    expected = known["top_features"].explode().struct.field("expected")
+    assert expected.is_between(0, 1).all()
+    blocks = ["intensity", "event_type"]
+    other = small_config(
+        small.config.source[0], tmp_path / "other", **settings, **{"vocabulary.blocks": blocks}
+    )
+    with pytest.raises(ValueError, match="must come first"):
+        run(other)
 
 
 def test_a_publication_that_dies_leaves_the_old_one_to_be_read(

@@ -21,6 +21,7 @@ from features.transforms import TransformConfig
 from features.vocabulary import Feature, Vocabulary, VocabularyConfig
 from features.windows import WindowConfig
 from flows.datasets import DATASETS, SCHEMA_VERSION
+from flows.learning import LearningData
 from flows.products import (
     TOP_FEATURES,
     Errors,
@@ -104,9 +105,13 @@ def scored(*, difference: bool = False) -> tuple[Cube, Prepared, Scores]:
     )
 
 
+def learning(cube: Cube, prepared: Prepared, target: Any = None) -> LearningData:
+    return LearningData(cube=cube, prepared=prepared, target=target, share_groups=None)
+
+
 def judged(*, difference: bool = False) -> tuple[Cube, Prepared, Scores, Errors]:
     cube, prepared, scores = scored(difference=difference)
-    return cube, prepared, scores, judge_errors(cube, prepared, scores, VOCABULARY)
+    return cube, prepared, scores, judge_errors(learning(cube, prepared), scores, VOCABULARY)
 
 
 def frame(table: pa.Table) -> pl.DataFrame:
@@ -137,10 +142,19 @@ def test_an_error_is_the_naive_formula_s(cell: tuple[int, int], difference: bool
     assert errors.step[cell] == pytest.approx(sum(residuals) / len(residuals), rel=1e-3)
 
 
+def test_a_model_of_shares_rebuilds_the_units_of_the_cube() -> None:
+    cube, prepared, scores, errors = judged()
+    target = np.where(prepared.observed[..., None], cube.values, np.float32(0))
+    shares = Scores(**vars(scores) | {"step_reconstruction": errors.expected})
+    again = judge_errors(learning(cube, prepared, target), shares, VOCABULARY)
+    np.testing.assert_array_equal(again.expected, errors.expected)
+    np.testing.assert_array_equal(again.step, errors.step)
+
+
 def test_a_perfect_reconstruction_has_no_error() -> None:
     cube, prepared, scores = scored()
     perfect = Scores(**vars(scores) | {"step_reconstruction": prepared.values})
-    errors = judge_errors(cube, prepared, perfect, VOCABULARY)
+    errors = judge_errors(learning(cube, prepared), perfect, VOCABULARY)
     known = ~np.isnan(errors.step)
     assert known.any()
     assert errors.step[known] == pytest.approx(0)

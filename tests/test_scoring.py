@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.autoencoder import AutoencoderConfig, LSTMAutoencoder
+from models.architecture import AutoencoderConfig
+from models.autoencoder import LSTMAutoencoder
 from models.errors import ShapeError
 from models.scoring import Scores, score
 from tests import naive
@@ -59,6 +60,41 @@ def test_scores_do_not_depend_on_the_batch_size() -> None:
         assert_equal(
             score(model(), cube, observed, windows, length=LENGTH, batch_size=batch_size), one
         )
+
+
+def test_scores_do_not_depend_on_the_slabs() -> None:
+    cube, observed, windows = panel()
+    whole = score(model(), cube, observed, windows, length=LENGTH)
+    order = np.random.default_rng(0).permutation(len(windows))
+    in_slabs = score(model(), cube, observed, windows[order], length=LENGTH, slab_bytes=1)
+    assert_equal(
+        dataclasses.replace(
+            in_slabs,
+            embeddings=in_slabs.embeddings[np.argsort(order)],
+            window_error=in_slabs.window_error[np.argsort(order)],
+        ),
+        whole,
+    )
+
+
+def test_errors_are_those_against_the_target_where_there_is_one() -> None:
+    cube, observed, windows = panel()
+    plain = score(model(), cube, observed, windows, length=LENGTH)
+    target = np.nan_to_num(plain.step_reconstruction).astype(np.float32)
+    scored = score(model(), cube, observed, windows, length=LENGTH, target=target)
+    assert np.array_equal(scored.embeddings, plain.embeddings)
+    # A step that one window covers alone is rebuilt as itself.
+    alone = observed & (scored.coverage == 1)
+    assert alone.any()
+    np.testing.assert_allclose(scored.step_error[alone], 0, atol=1e-12)
+
+
+def test_a_multinomial_model_rebuilds_shares() -> None:
+    cube, observed, windows = panel()
+    shares = LSTMAutoencoder(2, AutoencoderConfig(latent_size=3), share_groups=(2,))
+    scored = score(shares, cube, observed, windows, length=LENGTH)
+    covered = scored.coverage > 0
+    np.testing.assert_allclose(scored.step_reconstruction[covered].sum(-1), 1, rtol=1e-5)
 
 
 def test_an_entity_does_not_depend_on_another() -> None:

@@ -1,17 +1,20 @@
 """Laws of training: reproducible, complete epochs, and the best weights returned."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from models.autoencoder import AutoencoderConfig
+from models.architecture import AutoencoderConfig
+from models.autoencoder import LSTMAutoencoder
 from models.early_stopping import BestModel
 from models.errors import NonFiniteLossError, ShapeError
-from models.training import EpochReport, TrainedModel, TrainingConfig, train
-from models.windowing import WindowedCube
+from models.training import train
+from models.training_config import BatchReport, EpochReport, TrainedModel, TrainingConfig
+from models.windowing import Batch, WindowedCube
 from tests import naive
 
 LENGTH = 6
@@ -31,18 +34,25 @@ def rows(first: int, last: int) -> np.ndarray:
     return np.array([(entity, start) for entity in range(2) for start in range(first, last)])
 
 
-def fit(**options: float | str) -> TrainedModel:
+def fit(
+    autoencoder: AutoencoderConfig = SMALL,
+    *,
+    exposure: np.ndarray | None = None,
+    resume: Path | None = None,
+    **options: Any,
+) -> TrainedModel:
     cube, observed = panel()
-    plain = {"loss": "mse", "input_dropout": 0.0, "device": "cpu"}
-    config = plain | {"epochs": 4, "batch_size": 8} | options
+    config = {"device": "cpu", "epochs": 4, "batch_size": 8} | options
     return train(
         cube,
         observed,
         rows(0, 21),
         rows(28, 35),
         length=LENGTH,
-        autoencoder=SMALL,
+        exposure=exposure,
+        autoencoder=autoencoder,
         training=TrainingConfig(**config),
+        resume=resume,
     )
 
 
@@ -78,10 +88,153 @@ def test_nothing_is_left_out_of_the_input_in_validation() -> None:
     assert naive_validation_loss(trained) == pytest.approx(trained.best_validation_loss, rel=1e-5)
 
 
-def test_training_leaves_the_global_generator_alone() -> None:
+STACK = AutoencoderConfig(hidden_sizes=(4, 3), latent_size=3, dropout=0.5)
+
+
+def test_training_leaves_the_global_generator_alone_and_does_not_depend_on_it() -> None:
+    first = fit(STACK, epochs=1, input_dropout=0.2)
+    torch.rand(1)
     before = torch.random.get_rng_state()
-    fit(epochs=1, input_dropout=0.2)
+    second = fit(STACK, epochs=1, input_dropout=0.2)
     assert torch.equal(torch.random.get_rng_state(), before)
+    assert losses(first) == losses(second)
+
+
+@pytest.mark.parametrize("slab_bytes", [1, 10**9])
+def test_slabs_of_entities_are_all_trained_on(slab_bytes: int) -> None:
+    trained = fit(slab_bytes=slab_bytes)
+    assert trained.history[-1].training_loss < trained.history[0].training_loss
+    assert losses(trained) == losses(fit(slab_bytes=slab_bytes))
+    if slab_bytes > 1:
+        assert losses(trained) == losses(fit())
+    still = [fit(slab_bytes=size, epochs=1, learning_rate=1e-30) for size in (slab_bytes, None)]
+    assert losses(still[0])[0] == pytest.approx(losses(still[1])[0], rel=1e-6)
+
+
+def test_the_weight_of_a_step_is_the_power_of_its_exposure() -> None:
+    _, observed = panel()
+    exposure = np.random.default_rng(1).integers(1, 99, size=observed.shape)
+    trained = fit(exposure=exposure, exposure_power=0.5, epochs=1, learning_rate=1e-30)
+    cube, _ = panel()
+    x, mask, events = (
+        np.stack([naive.window(array, row, LENGTH) for row in rows(0, 21)])
+        for array in (cube, observed, exposure)
+    )
+    with torch.no_grad():
+        output = trained.model(torch.tensor(x)).numpy()
+    total, weight = naive.loss_and_weight(output, x, mask, np.sqrt(events))
+    assert trained.history[0].training_loss == pytest.approx(total / weight, rel=1e-5)
+    even = fit(exposure=np.full(observed.shape, 7), exposure_power=1.0)
+    assert losses(even) == losses(fit())
+
+
+def test_an_exposure_that_is_needed_and_missing_is_asked_for() -> None:
+    with pytest.raises(ValueError, match="pass exposure="):
+        fit(exposure_power=1.0)
+    with pytest.raises(ValueError, match="pass exposure="):
+        fit(loss="multinomial")
+
+
+def test_windows_without_any_exposure_are_named() -> None:
+    _, observed = panel()
+    exposure = np.ones(observed.shape)
+    exposure[:, 28:] = 0
+    with pytest.raises(ValueError, match="no validation window"):
+        fit(exposure=exposure, exposure_power=1.0)
+
+
+def shares(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Counts of three types that swing, `(2, 40, 3)`, and their sums."""
+    generator = np.random.default_rng(seed)
+    angles = np.arange(40)[None, :, None] / 3 + np.arange(3) * 2 + np.arange(2)[:, None, None]
+    likelihood = np.exp(np.sin(angles))
+    likelihood /= likelihood.sum(-1, keepdims=True)
+    exposure = generator.integers(20, 200, size=(2, 40))
+    counts = generator.multinomial(exposure, likelihood)
+    return (counts / exposure[..., None]).astype(np.float32), exposure
+
+
+@pytest.mark.parametrize("decoder", ["closed_loop", "repeat_vector"])
+def test_the_multinomial_loss_learns_shares(decoder: str) -> None:
+    target, exposure = shares()
+    scale = target.std(axis=(0, 1))
+    cube = ((target - target.mean(axis=(0, 1))) / scale).astype(np.float32)
+    trained = train(
+        cube,
+        np.ones((2, 40), dtype=bool),
+        rows(0, 21),
+        rows(28, 35),
+        length=LENGTH,
+        target=target,
+        exposure=exposure,
+        autoencoder=AutoencoderConfig(decoder=decoder, latent_size=8),
+        training=TrainingConfig(loss="multinomial", epochs=60, device="cpu"),
+    )
+    assert trained.model.share_groups == (3,)
+    x = torch.tensor(np.stack([naive.window(cube, row, LENGTH) for row in rows(28, 35)]))
+    truth = np.stack([naive.window(target, row, LENGTH) for row in rows(28, 35)])
+    with torch.no_grad():
+        expected = trained.model.encode_and_reconstruct(x)[1].numpy()
+    np.testing.assert_allclose(expected.sum(-1), 1, rtol=1e-5)
+    error = np.square(expected - truth).mean()
+    assert error < 0.3 * np.square(truth - target.mean(axis=(0, 1))).mean()
+
+
+def test_targets_that_are_no_shares_and_groups_without_their_loss_are_refused() -> None:
+    cube, observed = panel()
+    exposure = np.ones(observed.shape)
+    with pytest.raises(ValueError, match="shares of one whole"):
+        fit(loss="multinomial", exposure=exposure)
+    with pytest.raises(ValueError, match="belong to the loss 'multinomial'"):
+        train(cube, observed, rows(0, 9), rows(20, 29), length=LENGTH, share_groups=(3,))
+    forced = AutoencoderConfig(decoder="teacher_forcing")
+    with pytest.raises(ValueError, match="'teacher_forcing' can't give them"):
+        fit(forced, loss="multinomial", exposure=exposure)
+
+
+def test_the_share_of_truth_falls_from_all_to_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[float] = []
+    forward = LSTMAutoencoder.forward
+
+    def record(self: LSTMAutoencoder, x: torch.Tensor, **options: Any) -> torch.Tensor:
+        if self.training:
+            seen.append(options.get("truth_share", 0.0))
+        return forward(self, x, **options)
+
+    monkeypatch.setattr(LSTMAutoencoder, "forward", record)
+    mixed = AutoencoderConfig(decoder="scheduled_mix", latent_size=5)
+    fit(mixed, epochs=6, mix_epochs=4, batch_size=100, patience=1, min_delta=0.9)
+    assert seen == [1.0, 0.75, 0.5, 0.25, 0.0]  # patience is counted from epoch 4 on
+    seen.clear()
+    fit(AutoencoderConfig(decoder="teacher_forcing"), epochs=2, batch_size=100)
+    assert seen == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "nadam", "rmsprop", "sgd"])
+@pytest.mark.parametrize("schedule", ["plateau", "cosine", "constant"])
+def test_every_optimiser_and_schedule_learns(optimizer: str, schedule: str) -> None:
+    history = fit(
+        optimizer=optimizer, schedule=schedule, weight_decay=0.01, epochs=8, patience=9
+    ).history
+    assert history[-1].training_loss < history[0].training_loss
+    assert history[0].learning_rate == 0.02
+    if schedule == "cosine":
+        assert history[4].learning_rate == pytest.approx(0.01)
+    if schedule == "constant":
+        assert {report.learning_rate for report in history} == {0.02}
+
+
+def test_the_sum_has_the_gradient_of_the_mean_times_the_values_in_a_batch() -> None:
+    still = {"epochs": 1, "learning_rate": 1e-30}
+    assert losses(fit(reduction="sum", **still)) == losses(fit(reduction="mean", **still))
+    assert losses(fit(reduction="sum", epochs=2)) != losses(fit(reduction="mean", epochs=2))
+
+
+def test_bfloat16_trains_and_weights_stay_float32() -> None:
+    trained = fit(precision="bfloat16", epochs=6)
+    assert trained.history[-1].training_loss < trained.history[0].training_loss
+    assert {parameter.dtype for parameter in trained.model.parameters()} == {torch.float32}
+    assert losses(fit(precision="auto")) == losses(fit(precision="float32"))
 
 
 @pytest.mark.parametrize("loss", ["mse", "huber", "l1"])
@@ -124,7 +277,7 @@ def test_every_window_is_seen_once_an_epoch_in_a_new_order(monkeypatch: pytest.M
     seen: list[list[tuple[int, int]]] = []
     gather = WindowedCube.gather
 
-    def record(self: WindowedCube, windows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def record(self: WindowedCube, windows: torch.Tensor) -> Batch:
         seen.append([tuple(row) for row in windows.tolist()])
         return gather(self, windows)
 
@@ -166,53 +319,34 @@ def test_masked_steps_teach_nothing() -> None:
     assert trained.history[0].training_loss == pytest.approx((last - 1) ** 2, rel=1e-5)
 
 
-@pytest.mark.parametrize("differenced", [False, True])
-@pytest.mark.parametrize("seed", [0, 1])
-def test_the_published_sequence_is_learnt_in_sixty_steps(*, differenced: bool, seed: int) -> None:
-    spread = naive.SEQUENCE.std(axis=0)
-    standardised = (naive.SEQUENCE - naive.SEQUENCE.mean(axis=0)) / spread
-    if differenced:
-        standardised[1:] = np.diff(standardised, axis=0)
-    cube, window = standardised.astype(np.float32)[None], np.array([[0, 0]])
-    trained = train(
-        cube,
-        np.ones((1, 14), dtype=bool),
-        window,
-        window,
-        length=14,
-        autoencoder=AutoencoderConfig(latent_size=100),
-        training=TrainingConfig(seed=seed, input_dropout=0.0, device="cpu"),
-    )
-    with torch.no_grad():
-        residual = (trained.model(torch.tensor(cube)).numpy() - cube) * spread
-    assert np.square(residual).mean() < 1e-4
-
-
-@pytest.mark.parametrize("decoder", ["closed_loop", "repeat_vector"])
-def test_the_ramp_is_learnt_and_not_its_mean(decoder: str) -> None:
-    ramp = np.array([0.0, 0.1, 0.2, 0.3, 0.4])
-    cube = ((ramp - ramp.mean()) / ramp.std()).astype(np.float32).reshape(1, 5, 1)
-    window = np.array([[0, 0]])
-    trained = train(
-        cube,
-        np.ones((1, 5), dtype=bool),
-        window,
-        window,
-        length=5,
-        autoencoder=AutoencoderConfig(decoder=decoder, latent_size=20),
-        training=TrainingConfig(epochs=300, input_dropout=0.0, device="cpu"),
-    )
-    with torch.no_grad():
-        output = trained.model(torch.tensor(cube)).numpy()
-    np.testing.assert_allclose(output * ramp.std() + ramp.mean(), ramp.reshape(1, 5, 1), atol=0.02)
-
-
 def test_windows_of_one_step_can_be_learnt() -> None:
     cube, observed = panel()
     config = TrainingConfig(epochs=2, device="cpu")
     windows = (rows(0, 30), rows(30, 40))
     trained = train(cube, observed, *windows, length=1, autoencoder=SMALL, training=config)
     assert trained.history[-1].training_loss < trained.history[0].training_loss
+
+
+def test_batches_are_reported_while_an_epoch_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(10_000))
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
+    cube, observed = panel()
+    reports: list[BatchReport] = []
+    train(
+        cube,
+        observed,
+        rows(0, 21),
+        rows(28, 35),
+        length=LENGTH,
+        autoencoder=SMALL,
+        training=TrainingConfig(epochs=2, batch_size=8, device="cpu"),
+        on_batch=reports.append,
+    )
+    done = [report.windows_done for report in reports if report.epoch == 1]
+    assert done == sorted(set(done))
+    assert done[-1] == reports[0].n_windows == 42
+    assert {report.epoch for report in reports} == {1, 2}
+    assert all(report.windows_per_second > 0 and report.training_loss > 0 for report in reports)
 
 
 def test_each_report_is_handed_over_as_it_comes() -> None:
@@ -263,6 +397,14 @@ def test_arrays_that_break_the_contract_are_refused_before_training() -> None:
     "options",
     [
         {"loss": "mae"},
+        {"reduction": "median"},
+        {"optimizer": "lion"},
+        {"schedule": "step"},
+        {"precision": "float16"},
+        {"exposure_power": -1.0},
+        {"weight_decay": -0.1},
+        {"mix_epochs": 0},
+        {"slab_bytes": 0},
         {"epochs": 0},
         {"batch_size": 0},
         {"learning_rate": 0.0},

@@ -1,18 +1,11 @@
-"""Laws of gathering windows, and the checks of cubes and windows."""
+"""Laws of gathering windows, whole or in slabs of entities."""
 
 import numpy as np
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.errors import ShapeError
-from models.windowing import (
-    WindowedCube,
-    validate_cube,
-    validate_windows,
-    validate_windows_with_data,
-)
+from models.windowing import CubeOnHost, SlabbedCube, WindowedCube
 from tests import naive
 
 
@@ -26,9 +19,10 @@ def test_gathered_windows_are_slices_of_the_cube(data: st.DataObject, length: in
     placed = WindowedCube.place(cube, observed, length=length, device="cpu")
     batch_size = data.draw(st.integers(1, 10))
     batches = list(placed.batches(placed.windows(windows), batch_size))
-    assert np.array_equal(torch.cat([rows for rows, _, _ in batches]), windows)
-    got_values = torch.cat([x for _, x, _ in batches]).numpy()
-    got_masks = torch.cat([mask for _, _, mask in batches]).numpy()
+    assert np.array_equal(torch.cat([batch.windows for batch in batches]), windows)
+    got_values = torch.cat([batch.x for batch in batches]).numpy()
+    got_masks = torch.cat([batch.observed for batch in batches]).numpy()
+    assert all(batch.target is batch.x and batch.weight is None for batch in batches)
     for index, window in enumerate(windows):
         assert np.array_equal(got_values[index], naive.window(cube, window, length))
         assert np.array_equal(got_masks[index], naive.window(observed, window, length))
@@ -42,61 +36,51 @@ def test_the_cube_is_not_copied_on_the_cpu_and_may_be_read_only() -> None:
     WindowedCube.place(cube, observed, length=2, device="cpu")
 
 
-def test_a_value_that_is_not_finite_is_named_by_its_place() -> None:
-    cube = np.zeros((3, 9, 4), np.float32)
-    cube[1, 7, 2] = np.nan
-    with pytest.raises(ValueError, match="entity 1, step 7, feature 2"):
-        validate_cube(cube, np.ones((3, 9), dtype=bool))
+def host(n_entities: int = 5) -> CubeOnHost:
+    values = np.arange(n_entities * 7 * 2, dtype=np.float32).reshape(n_entities, 7, 2)
+    return CubeOnHost(
+        values=values,
+        observed=values[..., 0] % 3 > 0,
+        length=3,
+        target=-values,
+        weight=values[..., 0] / 10,
+    )
 
 
-@pytest.mark.parametrize(
-    ("cube", "observed", "words"),
-    [
-        (np.zeros((3, 9)), np.ones((3, 9), dtype=bool), "expected float32"),
-        (np.zeros((3, 9, 4)), np.ones((3, 9), dtype=bool), "float64"),
-        (np.zeros((0, 9, 4), np.float32), np.ones((0, 9), dtype=bool), "none of them 0"),
-        (np.zeros((3, 9, 4), np.float32), np.ones((3, 9)), "bool"),
-        (np.zeros((3, 9, 4), np.float32), np.ones((9, 3), dtype=bool), r"\(9, 3\)"),
-    ],
-)
-def test_a_cube_of_another_shape_or_dtype_is_refused(
-    cube: np.ndarray, observed: np.ndarray, words: str
+@settings(max_examples=30, deadline=None)
+@given(data=st.data(), entities_a_slab=st.integers(1, 7))
+def test_slabs_hold_every_window_once_with_all_that_goes_with_it(
+    data: st.DataObject, entities_a_slab: int
 ) -> None:
-    with pytest.raises(ShapeError, match=words):
-        validate_cube(cube, observed)
+    cube = host()
+    row = st.tuples(st.integers(0, 4), st.integers(0, 4))
+    windows = np.array(data.draw(st.lists(row, max_size=12)), dtype=np.int64).reshape(-1, 2)
+    slabs = SlabbedCube(cube, device="cpu", slab_bytes=entities_a_slab * cube.entity_bytes)
+    assert len(slabs.slabs) == -(-5 // entities_a_slab)
+    rows_by_slab = slabs.rows_by_slab(windows)
+    assert sorted(np.concatenate(rows_by_slab)) == list(range(len(windows)))
+    for slab, rows in enumerate(rows_by_slab):
+        assert sorted(rows) == list(rows)
+        placed, local = slabs.place(slab, windows[rows])
+        assert placed.n_entities <= entities_a_slab
+        batch = placed.gather(local)
+        for index, window in enumerate(windows[rows]):
+            for got, whole in (
+                (batch.x, cube.values),
+                (batch.target, cube.target),
+                (batch.observed, cube.observed),
+                (batch.weight, cube.weight),
+            ):
+                assert np.array_equal(got[index], naive.window(whole, window, 3))
 
 
-def test_a_cube_of_other_features_than_the_models_is_refused() -> None:
-    with pytest.raises(ShapeError, match="4 features and the model 5"):
-        validate_cube(np.zeros((3, 9, 4), np.float32), np.ones((3, 9), dtype=bool), n_features=5)
+def test_a_cube_that_fits_is_placed_once() -> None:
+    cube = host()
+    slabs = SlabbedCube(cube, device="cpu")
+    window = np.array([[0, 0]])
+    assert slabs.slabs == [slice(0, 5)]
+    assert slabs.place(0, window)[0] is slabs.place(0, window)[0]
 
 
-@pytest.mark.parametrize("row", [(-1, 0), (2, 0), (0, -1), (0, 6)])
-def test_a_window_outside_the_cube_is_named(row: tuple[int, int]) -> None:
-    windows = np.array([(1, 5), row], dtype=np.int64)
-    with pytest.raises(ValueError, match=rf"windows\[1\] is \(entity {row[0]}, start {row[1]}\)"):
-        validate_windows(windows, length=4, n_entities=2, n_steps=9)
-
-
-@pytest.mark.parametrize(
-    "windows", [np.zeros(2, np.int64), np.zeros((1, 3), np.int64), np.zeros((1, 2))]
-)
-def test_windows_of_another_shape_or_dtype_are_refused(windows: np.ndarray) -> None:
-    with pytest.raises(ShapeError, match="int64"):
-        validate_windows(windows, length=4, n_entities=2, n_steps=9)
-
-
-def test_a_window_of_no_steps_is_refused() -> None:
-    with pytest.raises(ValueError, match="length is 0"):
-        validate_windows(np.zeros((1, 2), np.int64), length=0, n_entities=2, n_steps=9)
-
-
-def test_windows_without_an_observed_step_are_refused() -> None:
-    observed = np.zeros((1, 9), dtype=bool)
-    observed[0, 8] = True
-    windows = np.array([[0, 0], [0, 4]])
-    with pytest.raises(ValueError, match="no training window covers an observed step"):
-        validate_windows_with_data(windows, observed, length=4, name="training")
-    validate_windows_with_data(windows, observed, length=5, name="training")
-    with pytest.raises(ValueError, match="there are no training windows"):
-        validate_windows_with_data(windows[:0], observed, length=4, name="training")
+def test_a_slab_holds_at_least_one_entity() -> None:
+    assert len(SlabbedCube(host(), device="cpu", slab_bytes=1).slabs) == 5

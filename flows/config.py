@@ -17,6 +17,7 @@ from features.vocabulary import VocabularyConfig
 from features.windows import WindowConfig
 from models import AutoencoderConfig, TrainingConfig
 
+EVENT_AUTOENCODER: Final = AutoencoderConfig(embedding_size=64)
 EVENT_TRAINING: Final = TrainingConfig(loss="huber", learning_rate=1e-2, input_dropout=0.2)
 """What proved best on events (LOG.md); the library's own defaults suit small, clean data."""
 
@@ -25,8 +26,11 @@ class ConfigError(ValueError):
     """A configuration that can't be used; the message says where and why."""
 
 
-def _over_event_training(given: Any) -> Any:
-    return asdict(EVENT_TRAINING) | given if isinstance(given, dict) else given
+def _over(defaults: AutoencoderConfig | TrainingConfig) -> BeforeValidator:
+    """Fill in these defaults, not the library's, where a section is given in part."""
+    return BeforeValidator(
+        lambda given: asdict(defaults) | given if isinstance(given, dict) else given
+    )
 
 
 class RunConfig(BaseModel):
@@ -53,8 +57,8 @@ class RunConfig(BaseModel):
     windows: WindowConfig = WindowConfig()
     split: SplitConfig = SplitConfig()
     transform: TransformConfig = TransformConfig()
-    autoencoder: AutoencoderConfig = AutoencoderConfig()
-    training: Annotated[TrainingConfig, BeforeValidator(_over_event_training)] = EVENT_TRAINING
+    autoencoder: Annotated[AutoencoderConfig, _over(EVENT_AUTOENCODER)] = EVENT_AUTOENCODER
+    training: Annotated[TrainingConfig, _over(EVENT_TRAINING)] = EVENT_TRAINING
     force: bool = Field(
         default=False, description="Publish a model although its diagnosis says it has collapsed."
     )

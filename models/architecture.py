@@ -40,8 +40,8 @@ class AutoencoderConfig:
         Whether a second encoder reads the window from its end. The embedding is a linear map of
         the final hidden states of both.
     embedding_size
-        Each step is projected to this width before it enters the encoder. None means that it
-        enters as it is.
+        Each step is projected to this width before it enters the encoder; 0 means that it enters
+        as it is. A width under F keeps the first LSTM from learning single values by heart.
     bottleneck
         What crosses from encoder to decoder. `"state"`: the final hidden and cell state of a
         single LSTM, 2 L numbers, as in EncDec-AD; the embedding is the former. `"hidden"`: the
@@ -75,7 +75,7 @@ class AutoencoderConfig:
     latent_size: int = 64
     hidden_sizes: tuple[int, ...] | None = None
     bidirectional: bool = False
-    embedding_size: int | None = None
+    embedding_size: int = 0
     bottleneck: Bottleneck | None = None
     direction: Direction = "reverse"
     dropout: float = 0.0
@@ -122,10 +122,9 @@ class AutoencoderConfig:
         for name, literal in choices.items():
             _require_choice(name, getattr(self, name), get_args(literal))
         _require_choice("bottleneck", self.bottleneck, (None, *get_args(Bottleneck)))
-        sizes = {"latent_size": self.latent_size, "embedding_size": self.embedding_size}
-        for name, size in sizes.items():
-            if size is not None and size < 1:
-                raise ValueError(f"{name} is {size}; it must be at least 1")
+        for name, least in (("latent_size", 1), ("embedding_size", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {least}")
         if self.hidden_sizes is not None and (
             not self.hidden_sizes or any(size < 1 for size in self.hidden_sizes)
         ):

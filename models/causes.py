@@ -14,17 +14,20 @@ LEVEL_LIMIT = 10.0
 LAST_VALUE_SHARE = 0.5
 """Share of the errors of model and mean at which the last value says that the level dominates."""
 
-LEFT_BY_NARROWEST = 0.7
-"""Share of the mean's error that PCA leaves where it holds too few components."""
+EXPLAINED_FACTOR = 4.0
+"""How many times as much PCA explains with enough components as with too few."""
 
-LEFT_BY_MORE = 0.5
-"""Share of the mean's error that PCA leaves where it holds enough."""
+EXPLAINED_GAIN = 0.1
+"""Share of the mean's error that PCA explains besides, at least, with enough components."""
 
 COMPRESSING_SHARE = 0.25
-"""Components of a window's values with which PCA still compresses."""
+"""Components over the values of a window up to which PCA still compresses."""
 
 MOVED_LIMIT = 0.05
 """Distance of the biases from their initial values, in units of a weight's size."""
+
+OVERSHOT_LIMIT = 6.0
+"""The same distance beyond which the steps of the optimiser were too long."""
 
 FALL_LIMIT = 0.02
 """Fraction by which the validation loss falls in the last quarter of epochs that are too few."""
@@ -32,8 +35,11 @@ FALL_LIMIT = 0.02
 OVERFITTED_GAP = 0.1
 """Share of the mean's error by which the training error lies under the held-out one."""
 
-PROBE_LIMIT = 0.95
-"""Share of its error that a collapsed model keeps after a few steps, if its loss was right."""
+REACHED_SHARE = 0.3
+"""Share of what PCA explains of the training windows under which a model is probed."""
+
+PROBE_GAIN = 0.125
+"""Share of what PCA explains that a few steps add, if the loss was to blame."""
 
 OUT_OF_BOUNDS_LIMIT = 0.05
 """Share of values outside (-1, 1) that a decoder bounded by them can do without."""
@@ -41,6 +47,7 @@ OUT_OF_BOUNDS_LIMIT = 0.05
 CauseName = Literal[
     "unscaled_input",
     "output_bounded",
+    "overshot",
     "undertrained",
     "too_small",
     "level_dominates",
@@ -76,53 +83,64 @@ class Evidence:
         of features that vary; 0 where none does.
     input_level
         Greatest distance of a feature's mean from 0, in units of `greatest_input_spread`.
-    narrowest, narrowest_is_latent
-        Least number of values that a window passes through, and whether that is `latent_size`
-        rather than one of `hidden_sizes`.
-    narrowest_left
-        Held-out error of PCA with so many components over the training mean's.
-    enough, enough_left
-        The first of twice, four times, ... as many components with which PCA leaves
-        `LEFT_BY_MORE` at most, and what it leaves; None where none tried does.
-    window_size
-        T * F.
+    narrowest_is_latent
+        Whether the least number of values that a window passes through is `latent_size` rather
+        than one of `hidden_sizes`.
+    components
+        That number, twice it and so on, up to `COMPRESSING_SHARE` of a window's values.
+    components_left
+        Held-out errors of PCA with so many components over the training mean's.
     biases_moved
         Root mean square of what training has changed the biases by, in units of the root mean
         square of a newly drawn weight: initial biases are known whatever the seed.
     validation_fall
         Fraction by which the best validation loss fell in the last quarter of the epochs, 0 where
         patience ended the training; None without a history of two epochs.
-    probe_left
-        Where the model has collapsed or its output is a flat line: the error after a few steps
-        with a masked squared error, taken by a copy on training windows, over that before; of
-        held-out windows.
+    training_share
+        What the model explains of training windows over what PCA of `components[0]` does: falls
+        in error from the training mean's. None where PCA explains nothing.
+    probe_gain
+        Where `training_share` is under `REACHED_SHARE`: by how much a copy's held-out error falls
+        at most in some steps with a masked squared error on training windows, over PCA's fall
+        from the training mean's error.
     out_of_bounds
         With the decoder `"repeat_vector_wide"`: share of observed training values outside (-1, 1).
 
     Examples
     --------
     >>> Evidence(
-    ...     input_spread=1.0, greatest_input_spread=1.2, input_level=0.1, narrowest=8,
-    ...     narrowest_is_latent=True, narrowest_left=0.4, enough=None, enough_left=None,
-    ...     window_size=96, biases_moved=0.6, validation_fall=0.001, probe_left=None,
+    ...     input_spread=1.0, greatest_input_spread=1.2, input_level=0.1,
+    ...     narrowest_is_latent=True, components=(4, 8), components_left=(0.9, 0.5),
+    ...     biases_moved=0.6, validation_fall=0.001, training_share=0.9, probe_gain=None,
     ...     out_of_bounds=None,
-    ... ).narrowest
-    8
+    ... ).enough
+    (8, 0.5)
     """
 
     input_spread: float
     greatest_input_spread: float
     input_level: float
-    narrowest: int
     narrowest_is_latent: bool
-    narrowest_left: float
-    enough: int | None
-    enough_left: float | None
-    window_size: int
+    components: tuple[int, ...]
+    components_left: tuple[float, ...]
     biases_moved: float
     validation_fall: float | None
-    probe_left: float | None
+    training_share: float | None
+    probe_gain: float | None
     out_of_bounds: float | None
+
+    def __post_init__(self) -> None:
+        """Turn the lists of JSON into tuples."""
+        for name in ("components", "components_left"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+
+    @property
+    def enough(self) -> tuple[int, float] | None:
+        """The first components, and what they leave, with which PCA explains much more."""
+        explained = 1 - self.components_left[0]
+        wanted = max(EXPLAINED_FACTOR * explained, explained + EXPLAINED_GAIN)
+        tried = zip(self.components[1:], self.components_left[1:], strict=True)
+        return next(((number, left) for number, left in tried if 1 - left >= wanted), None)
 
 
 def find_causes(
@@ -130,8 +148,8 @@ def find_causes(
 ) -> tuple[Cause, ...]:
     """Return what the evidence speaks for, the first to be mended first.
 
-    Where the input is not scaled, only that and a bounded output are named: the rest may follow
-    from it.
+    Where the input is not scaled, only that and a bounded output are named, and where training
+    overshot, neither overfitting nor the loss: they may follow from it.
 
     Parameters
     ----------
@@ -144,9 +162,9 @@ def find_causes(
     Examples
     --------
     >>> evidence = Evidence(
-    ...     input_spread=1e-3, greatest_input_spread=2e-3, input_level=0.1, narrowest=8,
-    ...     narrowest_is_latent=True, narrowest_left=0.4, enough=None, enough_left=None,
-    ...     window_size=96, biases_moved=0.6, validation_fall=0.1, probe_left=None,
+    ...     input_spread=1e-3, greatest_input_spread=2e-3, input_level=0.1,
+    ...     narrowest_is_latent=True, components=(4, 8), components_left=(0.4, 0.3),
+    ...     biases_moved=0.6, validation_fall=0.1, training_share=0.0, probe_gain=None,
     ...     out_of_bounds=None,
     ... )
     >>> [cause.name for cause in find_causes(evidence, model=1.0, last_value=0.9, training=1.0)]
@@ -154,13 +172,14 @@ def find_causes(
     """
     found = [_unscaled_input(evidence), _output_bounded(evidence)]
     if found[0] is None:
+        overshot = _overshot(evidence)
         found += [
-            _undertrained(evidence),
+            overshot or _undertrained(evidence),
             _too_small(evidence),
             _level_dominates(model, last_value),
-            _overfitted(model, training),
-            _loss_does_not_reach_steps(evidence),
         ]
+        if overshot is None:
+            found += [_overfitted(model, training), _loss_does_not_reach_steps(evidence)]
     return tuple(cause for cause in found if cause is not None)
 
 
@@ -188,6 +207,16 @@ def _output_bounded(evidence: Evidence) -> Cause | None:
     return Cause(name="output_bounded", sentence=sentence)
 
 
+def _overshot(evidence: Evidence) -> Cause | None:
+    if evidence.biases_moved <= OVERSHOT_LIMIT:
+        return None
+    sentence = (
+        "Training overshot: its biases have moved from where they started by "
+        f"{evidence.biases_moved:.0f} times a weight's size. Lower learning_rate."
+    )
+    return Cause(name="overshot", sentence=sentence)
+
+
 def _undertrained(evidence: Evidence) -> Cause | None:
     fall = evidence.validation_fall
     if evidence.biases_moved < MOVED_LIMIT:
@@ -206,17 +235,15 @@ def _undertrained(evidence: Evidence) -> Cause | None:
 
 
 def _too_small(evidence: Evidence) -> Cause | None:
-    enough = evidence.enough
-    if evidence.narrowest_left < LEFT_BY_NARROWEST or enough is None:
+    if evidence.enough is None:
         return None
-    if enough > COMPRESSING_SHARE * evidence.window_size:
-        return None
+    narrowest, (enough, left) = evidence.components[0], evidence.enough
     option = "latent_size" if evidence.narrowest_is_latent else "hidden_sizes"
-    components = "component" if evidence.narrowest == 1 else "components"
     sentence = (
-        f"It is too small for the data: PCA with {evidence.narrowest} {components} leaves "
-        f"{evidence.narrowest_left:.2f} of the training mean's error, with {enough} only "
-        f"{evidence.enough_left:.2f}. Raise {option}, now {evidence.narrowest}, to about {enough}."
+        f"It is too small for the data: PCA with {narrowest} "
+        f"{'component' if narrowest == 1 else 'components'} leaves "
+        f"{evidence.components_left[0]:.2f} of the training mean's error, with {enough} only "
+        f"{left:.2f}. Raise {option}, now {narrowest}, to about {enough}."
     )
     return Cause(name="too_small", sentence=sentence)
 
@@ -244,13 +271,14 @@ def _overfitted(model: float, training: float) -> Cause | None:
 
 
 def _loss_does_not_reach_steps(evidence: Evidence) -> Cause | None:
-    left = evidence.probe_left
-    if left is None or left > PROBE_LIMIT or evidence.biases_moved < MOVED_LIMIT:
+    share, gain = evidence.training_share, evidence.probe_gain
+    is_trained = _undertrained(evidence) is None
+    if not is_trained or share is None or gain is None or gain < PROBE_GAIN:
         return None
     sentence = (
-        "It could do better and was not told to: a few steps with a squared error lower its "
-        f"held-out error to {left:.2f} of what it is. The loss that it was trained with does not "
-        "reach the single steps; look for a broadcast between output and target, or use "
-        "loss='mse'."
+        f"It could do better and was not told to: it explains {max(share, 0.0):.0%} of what PCA "
+        "of its size does of the training windows, and a few steps with a squared error add "
+        f"{gain:.0%} held out. The loss that it was trained with does not reach the single steps: "
+        "look for a broadcast between output and target, or use loss='mse'."
     )
     return Cause(name="loss_does_not_reach_steps", sentence=sentence)

@@ -14,7 +14,7 @@ from models.autoencoder import LSTMAutoencoder
 from models.baselines import PrincipalComponents, SeasonalLastValue, last_value, training_mean
 from models.contract import validate_cube, validate_target, validate_windows_with_data
 from models.device import Device, resolve_device
-from models.evidence import CAPACITY_FACTOR, draw, measure
+from models.evidence import components_to_try, draw, measure
 from models.held_out import (
     Comparison,
     Predictor,
@@ -136,7 +136,6 @@ def diagnose(
         fitted,
         judged,
         pca,
-        is_probed=diagnosis.is_flat or diagnosis.verdict == "collapsed",
         history=history,
         training=training,
         batch_size=_BATCH_SIZE,
@@ -149,12 +148,12 @@ def _fit_pca(
     model: LSTMAutoencoder, data: WindowedCube, windows: Tensor, seed: int
 ) -> PrincipalComponents:
     """Fit with all components that anything needs: fewer are a part of them."""
-    config = model.config
+    config, window_size = model.config, data.length * data.n_features
     return PrincipalComponents.fit(
         data,
         windows,
         training_mean(data, windows),
-        n_components=max(config.bottleneck_size, CAPACITY_FACTOR * config.latent_size),
+        n_components=max(config.bottleneck_size, components_to_try(window_size)),
         seed=seed,
     )
 

@@ -172,7 +172,7 @@ class EpochRunner:
         self._optimizer.zero_grad()
         # Processes average their gradients, and the loss is a sum over them.
         torch.autograd.backward(loss * self.together.count)
-        if self._config.gradient_clip is not None:
+        if self._config.gradient_clip:
             torch.nn.utils.clip_grad_norm_(self._model.parameters(), self._config.gradient_clip)
         self._optimizer.step()
         mean.add(total, weight)

@@ -106,7 +106,7 @@ class WindowAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     latent_size: int = AutoencoderConfig.latent_size
     hidden_sizes: Sequence[int] | None = AutoencoderConfig.hidden_sizes
     bidirectional: bool = AutoencoderConfig.bidirectional
-    embedding_size: int | None = AutoencoderConfig.embedding_size
+    embedding_size: int = AutoencoderConfig.embedding_size
     bottleneck: Bottleneck | None = "hidden"
     direction: Direction = AutoencoderConfig.direction
     dropout: float = AutoencoderConfig.dropout
@@ -119,7 +119,7 @@ class WindowAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     learning_rate: float = TrainingConfig.learning_rate
     schedule: Schedule = TrainingConfig.schedule
     weight_decay: float = TrainingConfig.weight_decay
-    gradient_clip: float | None = TrainingConfig.gradient_clip
+    gradient_clip: float = TrainingConfig.gradient_clip
     mix_epochs: int = TrainingConfig.mix_epochs
     patience: int = TrainingConfig.patience
     min_delta: float = TrainingConfig.min_delta

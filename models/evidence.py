@@ -1,7 +1,6 @@
 """Measurements of a model that is not sound, from which its causes are told."""
 
 import copy
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from models.autoencoder import LSTMAutoencoder
 from models.baselines import PrincipalComponents, covered_rows, sum_of_rows
-from models.causes import LEFT_BY_MORE, Evidence
+from models.causes import COMPRESSING_SHARE, REACHED_SHARE, Evidence
 from models.held_out import (
     Predictor,
     batches_on,
@@ -23,15 +22,15 @@ from models.losses import reconstruction_loss
 from models.training_config import EpochReport, TrainingConfig
 from models.windowing import WindowedCube
 
-__all__ = ["CAPACITY_FACTOR", "SAMPLE_SIZE", "draw", "measure"]
+__all__ = ["MAX_COMPONENTS", "SAMPLE_SIZE", "components_to_try", "draw", "measure"]
 
 SAMPLE_SIZE = 2000
 """Windows that are measured at most."""
 
-CAPACITY_FACTOR = 16
-"""PCA is tried with up to so many times the components that the model has numbers."""
+MAX_COMPONENTS = 512
+"""Components that PCA is tried with at most."""
 
-_PROBE_STEPS = 100
+_PROBED_AFTER = (10, 25, 50, 100)  # steps
 _PROBE_BATCH = 256
 _PROBE_LEARNING_RATE = 3e-2
 
@@ -43,7 +42,6 @@ def measure(
     held_out_windows: Tensor,
     pca: PrincipalComponents,
     *,
-    is_probed: bool,
     history: Sequence[EpochReport],
     training: TrainingConfig | None,
     batch_size: int,
@@ -60,9 +58,7 @@ def measure(
     training_windows, held_out_windows
         `(N, 2)` rows (entity, start).
     pca
-        Of the training windows, with as many components as are to be tried.
-    is_probed
-        Whether a copy is to be trained for a few steps, to see whether the loss was at fault.
+        Of the training windows, on the model's device, with as many components as are to be tried.
     history, training
         Of the model, as far as known.
     batch_size
@@ -70,21 +66,29 @@ def measure(
     seed
         Determines the samples.
     """
-    held_out = draw(held_out_windows, seed)
     rows = covered_rows(data, training_windows)
+    samples = draw(training_windows, seed), draw(held_out_windows, seed)
+    narrowest = min(model.config.latent_size, *model.config.encoder_sizes)
     is_wide = model.config.decoder == "repeat_vector_wide"
     return Evidence(
         **_input_scale(data.values, rows),
-        **_capacity(model, data, held_out, pca, batch_size),
+        narrowest_is_latent=narrowest == model.config.latent_size,
+        **_reach(model, data, samples, pca, narrowest, batch_size=batch_size, seed=seed),
         biases_moved=_biases_moved(model),
         validation_fall=_validation_fall(history, training),
-        probe_left=(
-            _probe(model, data, draw(training_windows, seed), held_out, batch_size, seed)
-            if is_probed
-            else None
-        ),
         out_of_bounds=_out_of_bounds(data, rows) if is_wide else None,
     )
+
+
+def components_to_try(window_size: int) -> int:
+    """Return how many components PCA is tried with at most, for windows of so many values.
+
+    Examples
+    --------
+    >>> components_to_try(96), components_to_try(9000)
+    (24, 512)
+    """
+    return min(MAX_COMPONENTS, int(COMPRESSING_SHARE * window_size))
 
 
 def draw(windows: Tensor, seed: int) -> Tensor:
@@ -114,32 +118,44 @@ def _input_scale(values: Tensor, rows: Tensor) -> dict[str, Any]:
     }
 
 
-def _capacity(
+def _reach(
     model: LSTMAutoencoder,
     data: WindowedCube,
-    windows: Tensor,
+    samples: tuple[Tensor, Tensor],
     pca: PrincipalComponents,
+    narrowest: int,
+    *,
     batch_size: int,
+    seed: int,
 ) -> dict[str, Any]:
-    """Return what PCA leaves with as many components as the model has numbers, and with more."""
-    narrowest = min(model.config.latent_size, *model.config.encoder_sizes)
+    """Return what PCA and the model do, and a copy of it where that is far less."""
+    most = min(components_to_try(data.length * data.n_features), len(pca.components))
     sizes = [narrowest]
-    while sizes[-1] * 2 <= min(CAPACITY_FACTOR * narrowest, len(pca.components)):
+    while sizes[-1] * 2 <= most:
         sizes.append(sizes[-1] * 2)
     predictors: dict[str, Predictor] = {str(size): pca.truncated(size).predict for size in sizes}
-    predictors["mean"] = mean_predictor(pca.fill)
-    place = pca.mean.device
-    errors = compare(predictors, data, windows, batch_size=batch_size, device=place).errors
-    left = {size: errors[str(size)] / (errors["mean"] or 1.0) for size in sizes}
-    enough = next((size for size in sizes[1:] if left[size] <= LEFT_BY_MORE), None)
+    predictors |= {"mean": mean_predictor(pca.fill), "model": model_predictor(model)}
+    on_training, held_out = (
+        compare(predictors, data, sample, batch_size=batch_size, device=pca.mean.device).errors
+        for sample in samples
+    )
+    share = _of_pca(on_training["mean"] - on_training["model"], on_training, sizes[0])
+    gain = None
+    if share is not None and share < REACHED_SHARE:
+        least = _probe(model, data, samples, held_out["model"], batch_size=batch_size, seed=seed)
+        gain = _of_pca(held_out["model"] - least, held_out, sizes[0])
     return {
-        "narrowest": narrowest,
-        "narrowest_is_latent": narrowest == model.config.latent_size,
-        "narrowest_left": left[narrowest],
-        "enough": enough,
-        "enough_left": None if enough is None else left[enough],
-        "window_size": data.length * data.n_features,
+        "components": tuple(sizes),
+        "components_left": tuple(held_out[str(size)] / (held_out["mean"] or 1.0) for size in sizes),
+        "training_share": share,
+        "probe_gain": gain,
     }
+
+
+def _of_pca(part: float, errors: dict[str, float], size: int) -> float | None:
+    """Return a fall in error over that from the mean to PCA; None where PCA does no better."""
+    explained = errors["mean"] - errors[str(size)]
+    return part / explained if explained > 0 else None
 
 
 def _biases_moved(model: LSTMAutoencoder) -> float:
@@ -172,35 +188,34 @@ def _validation_fall(
 def _probe(
     model: LSTMAutoencoder,
     data: WindowedCube,
-    windows: Tensor,
-    held_out: Tensor,
+    samples: tuple[Tensor, Tensor],
+    least: float,
+    *,
     batch_size: int,
     seed: int,
 ) -> float:
-    """Return the held-out error after a few steps on training windows over that before.
-
-    1 where the steps lead nowhere.
-    """
+    """Return the least held-out error of a copy that takes some steps on training windows."""
     place = next(model.parameters()).device
-    probe = copy.deepcopy(model).requires_grad_().train()
+    windows, held_out = samples
+    probe = copy.deepcopy(model).requires_grad_()
     optimizer = torch.optim.Adam(probe.parameters(), lr=_PROBE_LEARNING_RATE)
     order = torch.Generator().manual_seed(seed)
     # Dropout between LSTMs draws from torch's global generators, which are to be left alone.
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
-        for _ in range(_PROBE_STEPS):
+        for step in range(1, _PROBED_AFTER[-1] + 1):
             drawn = torch.randperm(len(windows), generator=order)[:_PROBE_BATCH]
             (batch,) = batches_on(place, data, windows[drawn], _PROBE_BATCH)
-            output = probe.encode_and_reconstruct(batch.x)[1]
+            output = probe.train().encode_and_reconstruct(batch.x)[1]
             optimizer.zero_grad()
             torch.autograd.backward(reconstruction_loss(output, batch.target, batch.observed))
             clip_grad_norm_(probe.parameters(), 1.0)
             optimizer.step()
-    models = {"before": model, "after": probe.eval()}
-    predictors = {name: model_predictor(judged) for name, judged in models.items()}
-    errors = compare(predictors, data, held_out, batch_size=batch_size, device=place).errors
-    left = errors["after"] / (errors["before"] or 1.0)
-    return left if math.isfinite(left) else 1.0
+            if step in _PROBED_AFTER:
+                judged = {"probe": model_predictor(probe.eval())}
+                found = compare(judged, data, held_out, batch_size=batch_size, device=place)
+                least = min(least, found.errors["probe"])
+    return least
 
 
 def _out_of_bounds(data: WindowedCube, rows: Tensor) -> float:

@@ -58,7 +58,7 @@ class TrainingConfig:
         Share of a weight that a learning rate of 1 would take away at each step, decoupled from
         the gradient where the optimiser knows it (Loshchilov and Hutter, 2019).
     gradient_clip
-        Greatest L2 norm of the gradient; None for no limit.
+        Greatest L2 norm of the gradient; 0 for no limit.
     mix_epochs
         With the decoder `"scheduled_mix"`: over so many epochs the share of true values that the
         decoder is fed with falls from 1 to 0. Patience is counted from then on.
@@ -98,7 +98,7 @@ class TrainingConfig:
     learning_rate: float = 2e-2
     schedule: Schedule = "plateau"
     weight_decay: float = 0.0
-    gradient_clip: float | None = 1.0
+    gradient_clip: float = 1.0
     mix_epochs: int = 20
     patience: int = 12
     min_delta: float = 1e-3
@@ -117,13 +117,14 @@ class TrainingConfig:
         for name in ("epochs", "batch_size", "patience", "mix_epochs", "slab_bytes"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        for name in ("learning_rate", "gradient_clip"):
-            if getattr(self, name) is not None and not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be positive and finite")
+        if not 0 < self.learning_rate < math.inf:
+            raise ValueError(
+                f"learning_rate is {self.learning_rate}; it must be positive and finite"
+            )
         for name in ("min_delta", "input_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be in [0, 1)")
-        for name in ("weight_decay", "exposure_power"):
+        for name in ("weight_decay", "exposure_power", "gradient_clip"):
             if getattr(self, name) is not None and not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(
                     f"{name} is {getattr(self, name)}; it must be at least 0 and finite"

@@ -40,7 +40,7 @@ def test_where_no_single_state_can_cross_the_embedding_alone_does(options: dict[
     ("options", "words"),
     [
         ({"latent_size": 0}, "latent_size is 0"),
-        ({"embedding_size": 0}, "embedding_size is 0"),
+        ({"embedding_size": -1}, "embedding_size is -1"),
         ({"decoder": "transformer"}, "decoder is 'transformer'"),
         ({"direction": "sideways"}, "direction is 'sideways'"),
         ({"bottleneck": "cell"}, "bottleneck is 'cell'"),

@@ -224,7 +224,7 @@ def test_every_design_comes_back_as_it_was(
         n_features=3,
         length=LENGTH,
         autoencoder=config,
-        training=TrainingConfig(gradient_clip=None, exposure_power=0.5),
+        training=TrainingConfig(gradient_clip=0.0, exposure_power=0.5),
         history=(),
         best_epoch=0,
     )

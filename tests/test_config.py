@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from flows.config import EVENT_TRAINING, ConfigError, RunConfig
+from flows.config import EVENT_AUTOENCODER, EVENT_TRAINING, ConfigError, RunConfig
 
 SECTIONS = ("ingest", "vocabulary", "windows", "split", "transform", "autoencoder", "training")
 
@@ -28,9 +28,12 @@ def test_what_is_not_said_is_the_default(tmp_path: Path) -> None:
     assert config.windows == RunConfig.load(None, {"source": ["raw"]}).windows
 
 
-def test_training_is_as_proved_best_on_events_where_nothing_is_said(tmp_path: Path) -> None:
-    default = RunConfig.load(None, {"source": ["raw"]}).training
-    assert default == EVENT_TRAINING
+def test_a_model_is_as_proved_best_on_events_where_nothing_is_said(tmp_path: Path) -> None:
+    default = RunConfig.load(None, {"source": ["raw"]})
+    assert default.training == EVENT_TRAINING
+    assert default.autoencoder == EVENT_AUTOENCODER
+    wider = RunConfig.load(None, {"source": ["raw"], "autoencoder.latent_size": 99}).autoencoder
+    assert wider == replace(EVENT_AUTOENCODER, latent_size=99)
     assert load('source = ["raw"]\n[training]\nepochs = 7', tmp_path).training == replace(
         EVENT_TRAINING, epochs=7
     )

@@ -79,15 +79,13 @@ EVIDENCE = Evidence(
     input_spread=1.0,
     greatest_input_spread=1.0,
     input_level=0.0,
-    narrowest=8,
     narrowest_is_latent=True,
-    narrowest_left=0.3,
-    enough=16,
-    enough_left=0.1,
-    window_size=100,
+    components=(8, 16),
+    components_left=(0.3, 0.1),
     biases_moved=1.0,
     validation_fall=0.0,
-    probe_left=None,
+    training_share=0.9,
+    probe_gain=None,
     out_of_bounds=None,
 )
 
@@ -378,7 +376,7 @@ def test_the_table_is_relative_to_the_mean() -> None:
 def test_pca_of_the_bottleneck_is_shown_only_where_it_is_another() -> None:
     hidden = LSTMAutoencoder(3, AutoencoderConfig(latent_size=4, bottleneck="hidden"))
     assert judge(hidden).bottleneck_pca_components is None
-    assert judge(LSTMAutoencoder(3, AutoencoderConfig(latent_size=99))).rows()[-2][0] == "PCA (15)"
+    assert judge(LSTMAutoencoder(3, AutoencoderConfig(latent_size=9))).rows()[-2][0] == "PCA (15)"
 
 
 @pytest.mark.parametrize(
@@ -454,7 +452,7 @@ def test_the_diagnosis_is_repeatable_and_leaves_everything_as_it_was(dropout: fl
         assert not torch.is_grad_enabled()
     assert first == judge(judged, training=TrainingConfig(input_dropout=0.2))
     assert first.evidence is not None
-    assert first.evidence.probe_left is not None
+    assert first.evidence.probe_gain is not None
     assert torch.equal(torch.random.get_rng_state(), before)
     assert judged.training
     assert all(parameter.grad is None for parameter in judged.parameters())

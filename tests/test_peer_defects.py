@@ -375,7 +375,7 @@ TRAINING: dict[str, tuple[dict[str, Any], list[object]]] = {
     "learning_rate": ({}, [0.01]),
     "schedule": ({"epochs": 12, "learning_rate": 0.3}, ["cosine", "constant"]),
     "weight_decay": ({}, [0.1]),
-    "gradient_clip": ({"reduction": "sum"}, [0.01, None]),
+    "gradient_clip": ({"reduction": "sum"}, [0.01, 0.0]),
     "mix_epochs": ({"decoder": "scheduled_mix"}, [3]),
     "patience": ({"epochs": 12, "learning_rate": 0.3}, [1]),
     "min_delta": ({"epochs": 12, "patience": 2}, [0.9]),

@@ -22,26 +22,6 @@ if TYPE_CHECKING:
     from features.vocabulary import Vocabulary
     from features.windows import WindowConfig
 
-SEQUENCE = np.array(
-    [
-        [0.5122, 0.0360, 0.7027, 0.0721, 0.1892],
-        [0.5177, 0.0833, 0.6574, 0.1204, 0.1389],
-        [0.4643, 0.0364, 0.6242, 0.1576, 0.1818],
-        [0.4375, 0.0133, 0.5733, 0.1867, 0.2267],
-        [0.4838, 0.0625, 0.6042, 0.1771, 0.1562],
-        [0.4804, 0.0175, 0.6798, 0.1053, 0.1974],
-        [0.5030, 0.0445, 0.6712, 0.1438, 0.1404],
-        [0.4987, 0.0490, 0.6699, 0.1536, 0.1275],
-        [0.4898, 0.0388, 0.6704, 0.1330, 0.1579],
-        [0.4711, 0.0390, 0.5877, 0.1532, 0.2201],
-        [0.4627, 0.0484, 0.5269, 0.1882, 0.2366],
-        [0.5043, 0.0807, 0.6646, 0.1429, 0.1118],
-        [0.4852, 0.0606, 0.6364, 0.1515, 0.1515],
-        [0.5279, 0.0629, 0.6886, 0.1514, 0.0971],
-    ]
-)
-"""Fourteen steps of mean intensity and four quad-class proportions, from ICEWS."""
-
 
 def encode(model: LSTMAutoencoder, x: torch.Tensor) -> torch.Tensor:
     """What crosses the bottleneck, each LSTM's cell called a step and direction at a time."""

@@ -44,6 +44,8 @@ class Cube:
         datetime64[D], the first day of each step, without gaps, as many as S.
     features
         Names, as many as F.
+    blocks
+        The block of each feature, as many as F.
     step
         How long a step is.
     """
@@ -53,6 +55,7 @@ class Cube:
     entities: tuple[str, ...]
     steps: NDArray[np.datetime64]
     features: tuple[str, ...]
+    blocks: tuple[Block, ...]
     step: Step
 
     def index(self) -> pl.DataFrame:
@@ -133,6 +136,7 @@ def build_cube(
         entities=tuple(placed.entities),
         steps=placed.steps.to_numpy().astype("datetime64[D]"),
         features=vocabulary.names,
+        blocks=vocabulary.blocks,
         step=step,
     )
 

@@ -1,17 +1,24 @@
-"""From a cube of proportions to what a model sees: masked, standardised, differenced.
+"""From a cube of proportions to what a model sees: represented, masked, standardised, differenced.
 
 Standardising comes first: the first step of a differenced series keeps its level, which
 would be an outlier among changes, but is an ordinary value among standardised levels.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from features.cube import Cube
+from features.representation import (
+    ROOT_COUNT_NOISE,
+    Representation,
+    common_volume,
+    expected_represented,
+    represent,
+)
 from features.split import PARTS, Part, Split, SplitConfig, split_steps
-from features.transforms import Standardiser, TransformConfig, difference
+from features.transforms import Floats, Mask, Prior, Standardiser, TransformConfig, difference
 from features.windows import WindowConfig, Windows, find_windows, observed_steps
 
 
@@ -23,6 +30,11 @@ class Prepared:
     ----------
     values
         float32 ``(E, S, F)``, 0 in masked steps.
+    represented
+        float32 ``(E, S, F)``: the same before it was standardised and differenced; NaN in empty
+        steps, but for root counts.
+    representation
+        Of what.
     observed
         bool ``(E, S)``: steps that are not masked.
     windows
@@ -36,6 +48,8 @@ class Prepared:
     """
 
     values: NDArray[np.float32]
+    represented: NDArray[np.float32]
+    representation: Representation
     observed: NDArray[np.bool_]
     windows: Windows
     parts: NDArray[np.int8]
@@ -62,15 +76,21 @@ def prepare(
         If a part would be empty: the message says which and what to change.
     """
     windows, transform = windows or WindowConfig(), transform or TransformConfig()
+    if transform.representation != "root_counts":
+        windows = replace(windows, min_step_events=max(windows.min_step_events, 1))
     parts = split_steps(cube.steps, split)
     found = find_windows(cube.exposure, windows)
     observed = observed_steps(cube.exposure, windows)
     seen = observed.copy()
     seen[:, parts.training_end :] = False
-    standardiser = Standardiser.fit(cube.values, seen, transform)
-    values = standardiser.transform(cube.values, observed)
+    represented = represent(cube, transform.representation)
+    prior = _prior(cube, seen, parts.training_end, transform)
+    standardiser = Standardiser.fit(represented, seen, transform, prior=prior)
+    values = standardiser.transform(represented, observed)
     prepared = Prepared(
         values=difference(values, observed) if transform.difference else values,
+        represented=represented,
+        representation=transform.representation,
         observed=observed,
         windows=found,
         parts=parts.parts(found),
@@ -79,6 +99,30 @@ def prepare(
     )
     _require_windows(prepared, cube, windows)
     return prepared
+
+
+def _prior(cube: Cube, seen: Mask, n_training: int, transform: TransformConfig) -> Prior | None:
+    """Return what is known of root counts: their noise, and what the exposure alone would give.
+
+    Means of root counts are shrunk towards those of all entities' composition at the entity's own
+    exposure: shrunk towards the mean of all, a small country would be expected to have the events
+    of a large one.
+    """
+    if transform.representation != "root_counts" or not seen.any():
+        return None
+    level: Floats | None = None
+    if transform.common_volume:
+        level = np.sqrt(common_volume(cube.exposure, n_training))
+    events = np.where(seen, cube.exposure, 0)
+    values = np.where((events > 0)[..., None], cube.values, np.float32(0))
+    common = np.einsum("es,esf->f", events, values, dtype=np.float64) / max(events.sum(), 1)
+    roots = np.sqrt(events).sum(axis=1)
+    of_level = np.where(seen, 1 if level is None else level, 0).sum(axis=1)
+    usual = np.divide(roots, of_level, out=np.zeros_like(roots), where=of_level > 0)
+    mean = expected_represented(
+        common.astype(np.float32), (usual**2)[:, None], cube.blocks, transform.representation
+    )
+    return Prior(mean=mean[:, 0], noise=ROOT_COUNT_NOISE, level=level)
 
 
 def _require_windows(prepared: Prepared, cube: Cube, config: WindowConfig) -> None:

@@ -152,6 +152,11 @@ class Vocabulary:
         return tuple(feature.name for feature in self.features)
 
     @property
+    def blocks(self) -> tuple[Block, ...]:
+        """The block of each feature in order."""
+        return tuple(feature.block for feature in self.features)
+
+    @property
     def digest(self) -> str:
         """SHA-256 of the vocabulary, the same wherever it is computed."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()

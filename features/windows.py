@@ -20,7 +20,9 @@ class WindowConfig:
         Steps from the start of one window to the start of the next.
     min_step_events
         A step with fewer events than this is masked: left out of every loss and error, because a
-        proportion of three events is mostly noise.
+        proportion of three events is mostly noise. Root counts need none: with 0, no step of them
+        is masked, and silence is an observation. Empty steps have no proportions, and are always
+        masked where these are what a model sees.
     min_window_events
         A window with fewer events than this in all is left out.
     min_observed
@@ -41,9 +43,10 @@ class WindowConfig:
     min_observed: float = 0.5
 
     def __post_init__(self) -> None:
-        for name in ("length", "stride", "min_step_events", "min_window_events"):
-            if getattr(self, name) < 1:
-                msg = f"{name}={getattr(self, name)}: expected at least 1"
+        least = {"length": 1, "stride": 1, "min_step_events": 0, "min_window_events": 1}
+        for name, value in least.items():
+            if getattr(self, name) < value:
+                msg = f"{name}={getattr(self, name)}: expected at least {value}"
                 raise ValueError(msg)
         if not 0 < self.min_observed <= 1:
             msg = f"min_observed={self.min_observed}: expected above 0 and at most 1"

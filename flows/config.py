@@ -7,7 +7,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+)
 
 from features.aggregate import Entity, Step
 from features.ingest import IngestConfig
@@ -15,10 +22,18 @@ from features.split import SplitConfig
 from features.transforms import TransformConfig
 from features.vocabulary import VocabularyConfig
 from features.windows import WindowConfig
-from models import AutoencoderConfig, TrainingConfig
+from flows.scoring_config import KINDS_OF_EVENT, ScoringConfig
+from models import AutoencoderConfig, CalibrationConfig, MahalanobisConfig, TrainingConfig
 
+EVENT_WINDOWS: Final = WindowConfig(min_step_events=0, min_window_events=8)
+EVENT_VOCABULARY: Final = VocabularyConfig(
+    blocks=("event_type", "root", "quad", "intensity", "log_volume")
+)
+EVENT_TRANSFORM: Final = TransformConfig(min_scale=1.0)
 EVENT_AUTOENCODER: Final = AutoencoderConfig(embedding_size=64)
-EVENT_TRAINING: Final = TrainingConfig(loss="huber", learning_rate=1e-2, input_dropout=0.2)
+EVENT_TRAINING: Final = TrainingConfig(
+    loss="huber", learning_rate=1e-2, input_dropout=0.2, hidden_newest=0.5
+)
 """What proved best on events (LOG.md); the library's own defaults suit small, clean data."""
 
 
@@ -26,7 +41,13 @@ class ConfigError(ValueError):
     """A configuration that can't be used; the message says where and why."""
 
 
-def _over(defaults: AutoencoderConfig | TrainingConfig) -> BeforeValidator:
+def _over(
+    defaults: AutoencoderConfig
+    | TrainingConfig
+    | TransformConfig
+    | VocabularyConfig
+    | WindowConfig,
+) -> BeforeValidator:
     """Fill in these defaults, not the library's, where a section is given in part."""
     return BeforeValidator(
         lambda given: asdict(defaults) | given if isinstance(given, dict) else given
@@ -53,15 +74,29 @@ class RunConfig(BaseModel):
     entity: Entity = Field(default="country", description="Whose events are counted together.")
     step: Step = Field(default="week", description="How long a step is.")
     ingest: IngestConfig = IngestConfig()
-    vocabulary: VocabularyConfig = VocabularyConfig()
-    windows: WindowConfig = WindowConfig()
+    vocabulary: Annotated[VocabularyConfig, _over(EVENT_VOCABULARY)] = EVENT_VOCABULARY
+    windows: Annotated[WindowConfig, _over(EVENT_WINDOWS)] = EVENT_WINDOWS
     split: SplitConfig = SplitConfig()
-    transform: TransformConfig = TransformConfig()
+    transform: Annotated[TransformConfig, _over(EVENT_TRANSFORM)] = EVENT_TRANSFORM
     autoencoder: Annotated[AutoencoderConfig, _over(EVENT_AUTOENCODER)] = EVENT_AUTOENCODER
     training: Annotated[TrainingConfig, _over(EVENT_TRAINING)] = EVENT_TRAINING
+    scoring: ScoringConfig = ScoringConfig()
+    calibration: CalibrationConfig = CalibrationConfig()
+    mahalanobis: MahalanobisConfig = MahalanobisConfig()
     force: bool = Field(
         default=False, description="Publish a model although its diagnosis says it has collapsed."
     )
+
+    @field_validator("vocabulary")
+    @classmethod
+    def _require_kinds_of_event(cls, vocabulary: VocabularyConfig) -> VocabularyConfig:
+        if not set(vocabulary.blocks) & set(KINDS_OF_EVENT):
+            msg = (
+                f"blocks={vocabulary.blocks}: none of them counts events by kind, which is what "
+                f"scores are made of; add {', '.join(KINDS_OF_EVENT)}"
+            )
+            raise ValueError(msg)
+        return vocabulary
 
     @property
     def name(self) -> str:
@@ -97,7 +132,7 @@ class RunConfig(BaseModel):
         try:
             return cls.model_validate(content)
         except ValidationError as error:
-            raise ConfigError(_explain(error, path)) from None
+            raise ConfigError(explain_errors(error, path)) from None
 
     def to_toml(self, *, without: Collection[str] = ()) -> str:
         """Write the configuration, defaults included, as TOML that `load` reads."""
@@ -124,7 +159,8 @@ def _line(key: str, value: Any) -> str:
     return f"{key} = {text}"
 
 
-def _explain(error: ValidationError, path: Path | None) -> str:
+def explain_errors(error: ValidationError, path: Path | None) -> str:
+    """Say what is wrong with a configuration, a line a key."""
     lines = [f"the configuration{f' of {path}' if path else ''} is wrong:"]
     for problem in error.errors():
         where = ".".join(str(part) for part in problem["loc"]) or "whole"

@@ -23,7 +23,7 @@ class Column:
     meaning: str
 
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 _ENTITY = Column("entity", "string", "name of the country, pair of countries or `World`")
 _STEP = (
@@ -57,45 +57,125 @@ DATASETS: Final[dict[str, tuple[Column, ...]]] = {
     ),
     "embeddings": (
         *_WINDOW,
+        Column(
+            "regime",
+            "int32",
+            "number of the cluster that the embedding lies in; a regime keeps its number from one "
+            "run to the next",
+        ),
         Column("embedding", "fixed_size_list<float>", "the encoder's final hidden state"),
+    ),
+    "analogues": (
+        _ENTITY,
+        Column("window_start", "date32", "first day of the window's first step"),
+        Column("window_end", "date32", "last day of the window's last step"),
+        Column("rank", "int32", "1 for the nearest analogue"),
+        Column("analogue_entity", "string", "whose window it is like; may be the same entity"),
+        Column("analogue_start", "date32", "first day of that window"),
+        Column("analogue_end", "date32", "its last day, before `window_start`"),
+        Column(
+            "distance",
+            "float",
+            "Euclidean, of embeddings standardised by those of the training part",
+        ),
     ),
     "window_errors": (
         *_WINDOW,
-        Column(
-            "error",
-            "float",
-            "mean of the `error` (see `step_errors`) of the window's observed steps",
-        ),
+        Column("score", "float", "mean of the `score` (see `step_errors`) of the window's steps"),
+        Column("strangeness", "float", "likewise"),
+        Column("surge", "float", "likewise"),
+        Column("deviance", "float", "likewise"),
+        Column("mahalanobis", "float", "likewise"),
         Column(
             "squared_error",
             "float",
             "mean squared error of this window's reconstruction over its observed steps and all "
             "features, in the model's units (1 is the entity's usual variation)",
         ),
+        Column("newest_score", "float", "`score` of the window's newest step: the nowcast"),
     ),
     "step_errors": (
         *_STEP,
+        Column(
+            "expected_events",
+            "float",
+            "events that the model expected; where it sees proportions, those that there were",
+        ),
         _PART,
         Column("n_windows", "int32", "windows that cover the step"),
         Column(
-            "error",
+            "score",
             "float",
-            "squared error of the step in units of sampling noise (squared Pearson residual, mean "
-            "over features): comparable between quiet and loud steps, and what to rank by; null in "
-            "a step that has too few events or that no window covers",
+            "what to rank by: how much more of each kind of event there is than the model expected "
+            "from the steps before, in units of noise and as a multiple of the entity's usual; "
+            "null, like all below, in a step that is masked or that no window covers",
+        ),
+        Column(
+            "p_value",
+            "double",
+            "share of quiet steps with at least this score, judged by the validation part (by the "
+            "training part too where that has fewer than 20 scored steps)",
+        ),
+        Column(
+            "q_value",
+            "double",
+            "expected share of false alarms among the entities of this step that are at least as "
+            "unusual (Benjamini and Hochberg)",
+        ),
+        Column("is_alarm", "bool", "whether `p_value` is at most `scoring.alarm_rate`"),
+        Column(
+            "loudness",
+            "float",
+            "how many more events than expected, in units of the entity's usual variation; "
+            "negative where there are fewer; null without the block `log_volume`, and for root "
+            "counts from a model of shares, which is told how many events there are",
+        ),
+        Column(
+            "strangeness",
+            "float",
+            "how unusual the composition is for this many events, as a multiple of the entity's "
+            "usual: what is left of `score` without the volume",
         ),
         Column(
             "squared_error",
             "float",
-            "mean squared error in the model's units, over features and the windows that cover "
-            "the step: what training makes small; not comparable between quiet and loud steps",
+            "mean squared error of the reconstruction, averaged over the windows that cover the "
+            "step, in the model's units",
+        ),
+        Column("surge", "float", "mean over features of the surplus to the power 1.5, likewise"),
+        Column(
+            "deviance",
+            "float",
+            "Poisson deviance of the counts of the finest kinds of event from those expected, "
+            "likewise",
         ),
         Column(
-            "top_features",
-            "list<struct<feature: string, label: string, observed: float, expected: float, "
-            "share: float>>",
-            "the features with the largest part in the error: as observed and as reconstructed, in "
-            "the units of `proportions`, and the share of the error; null where `error` is",
+            "mahalanobis",
+            "float",
+            "squared Mahalanobis distance of the errors from those of the validation part, over "
+            "the number of features, likewise",
+        ),
+        *(
+            Column(
+                f"nowcast_{name}",
+                "float",
+                f"`{name}` by what the window that ends with the step expects of it without "
+                "seeing it; null in an entity's first steps",
+            )
+            for name in ("squared_error", "surge", "deviance", "mahalanobis")
+        ),
+        Column(
+            "volume_share",
+            "float",
+            "part of the score that so many events would have if they were composed as expected, "
+            "0 to 1",
+        ),
+        Column(
+            "drivers",
+            "list<struct<feature: string, label: string, events: int32, expected_events: float, "
+            "proportion: float, share: float>>",
+            "the kinds of event with the largest part in the score: how many there are, how many "
+            "were expected, their proportion of the step's events, and their part among kinds",
         ),
     ),
 }

@@ -1,7 +1,7 @@
 """What a model learns from a prepared cube: its input, target, weights and groups of shares."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from types import MappingProxyType
 from typing import Any, Final
@@ -62,8 +62,10 @@ def learning_data(cube: Cube, vocabulary: Vocabulary, config: RunConfig) -> Lear
         If a part of time would have no windows, or the loss is of shares and the vocabulary
         doesn't begin with them.
     """
-    prepared = prepare(cube, windows=config.windows, split=config.split, transform=config.transform)
-    is_of_shares = config.training.loss == "multinomial"
+    is_of_shares, windows = config.training.loss == "multinomial", config.windows
+    if is_of_shares:  # an empty step has none
+        windows = replace(windows, min_step_events=max(windows.min_step_events, 1))
+    prepared = prepare(cube, windows=windows, split=config.split, transform=config.transform)
     return LearningData(
         cube=cube,
         prepared=prepared,

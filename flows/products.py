@@ -1,7 +1,6 @@
 """The tables that are published, made from a cube and its scores."""
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -11,33 +10,11 @@ from numpy.typing import NDArray
 from features.aggregate import EVERY
 from features.cube import Cube
 from features.preparation import Prepared
-from features.split import PARTS
+from features.split import PARTS, parts_of_steps
 from features.vocabulary import Vocabulary
 from features.windows import window_view
-from flows.learning import LearningData
-from models import Scores, pearson_errors
-
-TOP_FEATURES: Final = 5
-_ROWS_AT_ONCE: Final = 1 << 16
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Errors:
-    """Errors in units of sampling noise, NaN in steps that have no error.
-
-    Attributes
-    ----------
-    expected
-        float32 ``(E, S, F)``: the reconstruction, in the units of the cube.
-    feature
-        float32 ``(E, S, F)``: squared Pearson residuals.
-    step
-        float32 ``(E, S)``: their mean over features.
-    """
-
-    expected: NDArray[np.float32]
-    feature: NDArray[np.float32]
-    step: NDArray[np.float32]
+from flows.judging import Drivers, Judgement
+from models import Analogues, Scores
 
 
 def proportions_table(cube: Cube) -> pa.Table:
@@ -47,58 +24,106 @@ def proportions_table(cube: Cube) -> pa.Table:
     return _to_arrow(pl.concat([steps, table.drop(steps.columns, strict=False)], how="horizontal"))
 
 
-def embeddings_table(cube: Cube, prepared: Prepared, scores: Scores) -> pa.Table:
-    """Return the embedding of each window as a fixed-size list of float32."""
+def embeddings_table(
+    cube: Cube, prepared: Prepared, scores: Scores, regimes: NDArray[np.int32]
+) -> pa.Table:
+    """Return the embedding of each window as a fixed-size list of float32, and its regime."""
     flat = pa.array(np.ascontiguousarray(scores.embeddings).reshape(-1))
     vectors = pa.FixedSizeListArray.from_arrays(flat, scores.embeddings.shape[1])
-    return _windows(cube, prepared).append_column("embedding", vectors)
-
-
-def window_errors_table(cube: Cube, prepared: Prepared, scores: Scores, errors: Errors) -> pa.Table:
-    """Return the error of each window, in units of sampling noise and in the model's own."""
-    steps = np.where(prepared.observed, errors.step, np.nan)
-    windows = window_view(steps, prepared.windows.length)
-    entity, start = prepared.windows.index.T
     return (
         _windows(cube, prepared)
-        .append_column("error", _nullable(np.nanmean(windows[entity, start], axis=-1)))
-        .append_column("squared_error", _nullable(scores.window_error))
+        .append_column("regime", pa.array(regimes))
+        .append_column("embedding", vectors)
+    )
+
+
+def analogues_table(cube: Cube, prepared: Prepared, found: Analogues) -> pa.Table:
+    """Return the windows that each window is most like, the nearest first."""
+    row, rank = np.nonzero(found.positions >= 0)
+    position = found.positions[row, rank]
+    windows = _windows(cube, prepared).select(["entity", "window_start", "window_end"])
+    names = ["analogue_entity", "analogue_start", "analogue_end"]
+    analogues = windows.take(pa.array(position)).rename_columns(names)
+    table = windows.take(pa.array(row)).append_column("rank", pa.array((rank + 1).astype(np.int32)))
+    for name in names:
+        table = table.append_column(name, analogues[name])
+    return table.append_column("distance", pa.array(found.distances[row, rank]))
+
+
+def window_errors_table(
+    cube: Cube, prepared: Prepared, scores: Scores, judgement: Judgement
+) -> pa.Table:
+    """Return the scores of each window: the means of those of its steps, and its newest step's."""
+    combined, (entity, start) = judgement.combined, prepared.windows.index.T
+    newest = judgement.score[entity, start + prepared.windows.length - 1]
+    table = _windows(cube, prepared)
+    for name, steps in (
+        ("score", judgement.score),
+        ("strangeness", judgement.strangeness),
+        ("surge", combined.surge),
+        ("deviance", combined.deviance),
+        ("mahalanobis", combined.mahalanobis),
+    ):
+        table = table.append_column(name, _nullable(_means_of_windows(steps, prepared)))
+    return table.append_column("squared_error", _nullable(scores.window_error)).append_column(
+        "newest_score", _nullable(newest)
     )
 
 
 def step_errors_table(
-    cube: Cube, prepared: Prepared, scores: Scores, errors: Errors, vocabulary: Vocabulary
+    cube: Cube,
+    prepared: Prepared,
+    coverage: NDArray[np.int32],
+    judgement: Judgement,
+    vocabulary: Vocabulary,
+    *,
+    alarm_rate: float,
 ) -> pa.Table:
-    """Return the error of each step and the features with the largest part in it."""
+    """Return what is said of each step, empty steps included."""
     steps = _with_step_end(
         cube, cube.index().with_columns(n_events=pl.Series(cube.exposure.reshape(-1)))
     ).with_columns(part=_parts_of_steps(cube, prepared))
-    return (
-        _to_arrow(steps)
-        .append_column("n_windows", pa.array(scores.coverage.reshape(-1)))
-        .append_column("error", _nullable(errors.step.reshape(-1)))
-        .append_column("squared_error", _nullable(scores.step_error.reshape(-1)))
-        .append_column("top_features", _top_features(cube, errors, vocabulary))
+    p_value, combined, newest = judgement.p_value, judgement.combined, judgement.newest
+    columns: dict[str, NDArray[Any]] = {
+        "score": judgement.score,
+        "p_value": p_value,
+        "q_value": judgement.q_value,
+        "loudness": judgement.loudness,
+        "strangeness": judgement.strangeness,
+        "squared_error": combined.squared_error,
+        "surge": combined.surge,
+        "deviance": combined.deviance,
+        "mahalanobis": combined.mahalanobis,
+        "nowcast_squared_error": newest.squared_error,
+        "nowcast_surge": newest.surge,
+        "nowcast_deviance": newest.deviance,
+        "nowcast_mahalanobis": newest.mahalanobis,
+        "volume_share": judgement.drivers.volume_share,
+    }
+    alarms = pa.array(p_value.reshape(-1) <= alarm_rate, mask=np.isnan(p_value).reshape(-1))
+    table = _to_arrow(steps)
+    table = table.add_column(
+        table.schema.get_field_index("n_events") + 1,
+        "expected_events",
+        _nullable(judgement.expected_events.reshape(-1)),
+    ).append_column("n_windows", pa.array(coverage.reshape(-1)))
+    for name, values in columns.items():
+        table = table.append_column(name, _nullable(values.reshape(-1)))
+        if name == "q_value":
+            table = table.append_column("is_alarm", alarms)
+    return table.append_column("drivers", _drivers(cube, judgement.drivers, vocabulary))
+
+
+def _means_of_windows(steps: NDArray[np.float32], prepared: Prepared) -> NDArray[np.float32]:
+    """Return the mean of each window's steps that have a value, ``(N,)``; NaN where none has."""
+    windows = window_view(np.isnan(steps), prepared.windows.length)
+    entity, start = prepared.windows.index.T
+    known = (~windows[entity, start]).sum(axis=-1)
+    total = np.nansum(window_view(steps, prepared.windows.length)[entity, start], axis=-1)
+    means: NDArray[np.float32] = np.divide(
+        total, known, out=np.full_like(total, np.nan), where=known > 0
     )
-
-
-def judge_errors(data: LearningData, scores: Scores, vocabulary: Vocabulary) -> Errors:
-    """Bring reconstructions back to the units of the cube and judge them by the exposure.
-
-    A reconstructed change is judged as the change from what was observed: the level before it is
-    known, so the difference of two levels is the difference of two changes. A model of shares
-    rebuilds the cube's own units.
-    """
-    cube, prepared = data.cube, data.prepared
-    expected = scores.step_reconstruction.copy()
-    if data.target is None:
-        scale = prepared.standardiser.scale[:, None]
-        expected = cube.values + (expected - prepared.values) * scale
-    is_share = np.array([feature.block != "log_volume" for feature in vocabulary.features])
-    expected[..., is_share] = np.clip(expected[..., is_share], 0, 1)
-    feature = pearson_errors(cube.values, expected, cube.exposure, is_share=is_share)
-    feature[~prepared.observed | (scores.coverage == 0)] = np.nan
-    return Errors(expected=expected, feature=feature, step=feature.mean(axis=-1))
+    return means
 
 
 def _windows(cube: Cube, prepared: Prepared) -> pa.Table:
@@ -140,57 +165,40 @@ def _with_step_end(cube: Cube, table: pl.DataFrame) -> pl.DataFrame:
 
 
 def _parts_of_steps(cube: Cube, prepared: Prepared) -> pl.Series:
-    positions = np.arange(len(cube.steps))
-    split = prepared.split
-    inside = [
-        positions < split.training_end,
-        (positions >= split.validation_start) & (positions < split.validation_end),
-        positions >= split.held_out_start,
-    ]
-    part = np.select(inside, [0, 1, 2], default=3)
-    return pl.Series(PARTS).gather(np.tile(part, len(cube.entities)))
+    parts = parts_of_steps(prepared.split, len(cube.steps)).astype(np.int64)
+    return pl.Series(PARTS).gather(np.tile(parts, len(cube.entities)))
 
 
-def _nullable(values: NDArray[np.float32]) -> pa.Array:
+def _nullable(values: NDArray[np.floating[Any]]) -> pa.Array:
     return pa.array(values, mask=np.isnan(values))
 
 
-def _top_features(cube: Cube, errors: Errors, vocabulary: Vocabulary) -> pa.ChunkedArray:
-    """Take the features with the largest errors of each step, a slab of steps at a time."""
-    error, observed, expected = (
-        array.reshape(-1, len(cube.features))
-        for array in (errors.feature, cube.values, errors.expected)
+def _drivers(cube: Cube, drivers: Drivers, vocabulary: Vocabulary) -> pa.Array:
+    """Return the drivers of each step as a list of structs; null where the step has no score."""
+    k = drivers.positions.shape[2]
+    positions = drivers.positions.reshape(-1, k)
+    has_part = positions >= 0
+    exposure = cube.exposure.reshape(-1, 1).astype(np.float32)
+    events, wanted, share = (
+        array.reshape(-1, k) for array in (drivers.events, drivers.expected_events, drivers.shares)
     )
-    slabs = [slice(i, i + _ROWS_AT_ONCE) for i in range(0, len(error), _ROWS_AT_ONCE)]
-    return pa.chunked_array(
-        [_top_of_slab(error[s], observed[s], expected[s], vocabulary) for s in slabs]
-    )
-
-
-def _top_of_slab(
-    error: NDArray[np.float32],
-    observed: NDArray[np.float32],
-    expected: NDArray[np.float32],
-    vocabulary: Vocabulary,
-) -> pa.Array:
-    known = ~np.isnan(error[:, 0])
-    k = min(TOP_FEATURES, error.shape[1])
-    order = np.argsort(-error[known], axis=1, kind="stable")[:, :k]
-
-    def pick(array: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.take_along_axis(array[known], order, axis=1).reshape(-1)
-
-    total = np.repeat(error[known].sum(axis=1), k)
-    share = np.divide(pick(error), total, out=np.zeros_like(total), where=total > 0)
+    observed = np.divide(events, exposure, out=np.zeros_like(events), where=exposure > 0)
     names, labels = (
         pa.array([getattr(feature, field) for feature in vocabulary.features])
         for field in ("name", "label")
     )
-    positions = pa.array(order.reshape(-1))
-    numbers = (pick(observed), pick(expected), share)
+    chosen = pa.array(positions[has_part])
     entries = pa.StructArray.from_arrays(
-        [names.take(positions), labels.take(positions), *map(pa.array, numbers)],
-        names=["feature", "label", "observed", "expected", "share"],
+        [
+            names.take(chosen),
+            labels.take(chosen),
+            pa.array(events[has_part].astype(np.int32)),
+            pa.array(wanted[has_part]),
+            pa.array(observed[has_part]),
+            pa.array(share[has_part]),
+        ],
+        names=["feature", "label", "events", "expected_events", "proportion", "share"],
     )
-    offsets = np.concatenate([[0], np.cumsum(np.where(known, k, 0))]).astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), entries, mask=pa.array(~known))
+    offsets = np.concatenate([[0], np.cumsum(has_part.sum(axis=1))]).astype(np.int32)
+    unknown = np.isnan(drivers.volume_share.reshape(-1))
+    return pa.ListArray.from_arrays(pa.array(offsets), entries, mask=pa.array(unknown))

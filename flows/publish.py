@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version as version_of
 from itertools import chain
 from pathlib import Path
@@ -14,23 +14,29 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
+from features.vocabulary import Vocabulary
 from flows.aggregate import FeatureSet
 from flows.config import RunConfig
 from flows.datasets import SCHEMA_VERSION
 from flows.digests import digest_of
-from flows.learning import learning_data
+from flows.injected import can_inject, detect_injected
+from flows.learning import LearningData, learning_data
 from flows.products import (
+    analogues_table,
     embeddings_table,
-    judge_errors,
     proportions_table,
     step_errors_table,
     window_errors_table,
 )
 from flows.publishing import latest, point_latest, publishing
+from flows.regime_naming import REGIMES, fit_regimes
+from flows.scorers import Scored, all_scores, score_all
 from flows.train import ModelReference
-from models import checkpoint, score
+from models import LSTMAutoencoder, Regimes, checkpoint, nearest_analogues
 
-VERSION: Final = 2
+BASELINES: Final = "baselines.json"
+
+VERSION: Final = 3
 """To be raised when the same model would give other tables."""
 
 
@@ -57,7 +63,8 @@ class Publication:
 def publish(features: FeatureSet, model: ModelReference, config: RunConfig) -> Publication:
     """Score every window with the model and publish all datasets in one move."""
     dataset = config.data / "published" / config.name
-    version = digest_of(VERSION, SCHEMA_VERSION, model.model_id)
+    judging = (config.scoring, config.calibration, config.mahalanobis)
+    version = digest_of(VERSION, SCHEMA_VERSION, model.model_id, *judging)
     folder = dataset / version
     current = latest(dataset)
     if current != folder.resolve():
@@ -106,18 +113,14 @@ def write_datasets(
     data = learning_data(cube, vocabulary, config)
     prepared = data.prepared
     logger.info("scoring %d windows", len(prepared.windows))
-    scores = score(
-        checkpoint.load(model.folder).trained.model,
-        windows=prepared.windows.index,
-        device=config.training.device,
-        **data.arrays,
-    )
-    errors = judge_errors(data, scores, vocabulary)
-    tables = {
-        "embeddings": [embeddings_table(cube, prepared, scores)],
-        "window_errors": [window_errors_table(cube, prepared, scores, errors)],
-        "step_errors": [step_errors_table(cube, prepared, scores, errors, vocabulary)],
-    }
+    trained = checkpoint.load(model.folder).trained.model
+    scored = score_all(trained, data, config)
+    scores, judgement = scored.scores, scored.judgement
+    if (method := judgement.calibration.config.method) != config.calibration.method:
+        logger.warning("few steps in the validation part: p-values are by the method %s", method)
+    regimes = fit_regimes(scores.embeddings, cube, prepared, config.scoring, latest(target.parent))
+    tables = _tables(data, scored, regimes, vocabulary, config)
+    beside = beside_baselines(trained, data, vocabulary, config)
     provenance = {
         "schema_version": SCHEMA_VERSION,
         "code_version": version_of("foreshock"),
@@ -131,6 +134,67 @@ def write_datasets(
             rows = write_parquet(parts, folder / f"{name}.parquet", provenance | {"dataset": name})
             logger.info("%s: %d rows", name, rows)
         (folder / "vocabulary.json").write_text(vocabulary.to_json())
+        _write_json(folder / REGIMES, regimes.to_dict())
+        _write_json(folder / BASELINES, beside)
+        entities = {"entities": cube.entities}
+        _write_json(folder / "calibration.json", entities | judgement.calibration.to_dict())
+
+
+def beside_baselines(
+    model: LSTMAutoencoder, data: LearningData, vocabulary: Vocabulary, config: RunConfig
+) -> list[dict[str, Any]]:
+    """Say how well the model's scores and the baselines find anomalies injected into held-out time.
+
+    Returns
+    -------
+    list of dict
+        The rows of `flows.injected.InjectedRow`; none where no anomalies can be injected.
+    """
+    if not can_inject(vocabulary):
+        return []
+    seed = config.training.seed
+    rows = detect_injected(
+        data, vocabulary, config, lambda changed: all_scores(model, changed, config), seed=seed
+    )
+    return [asdict(row) for row in rows]
+
+
+def _tables(
+    data: LearningData,
+    scored: Scored,
+    regimes: Regimes,
+    vocabulary: Vocabulary,
+    config: RunConfig,
+) -> dict[str, list[pa.Table]]:
+    cube, prepared, scores = data.cube, data.prepared, scored.scores
+    analogues = nearest_analogues(
+        scores.embeddings,
+        prepared.windows.index,
+        length=prepared.windows.length,
+        n_neighbours=config.scoring.analogues,
+        training=prepared.parts == 0,
+        min_lag=prepared.windows.length,
+    )
+    numbers = regimes.assign(scores.embeddings)
+    return {
+        "embeddings": [embeddings_table(cube, prepared, scores, numbers)],
+        "analogues": [analogues_table(cube, prepared, analogues)],
+        "window_errors": [window_errors_table(cube, prepared, scores, scored.judgement)],
+        "step_errors": [
+            step_errors_table(
+                cube,
+                prepared,
+                scores.coverage,
+                scored.judgement,
+                vocabulary,
+                alarm_rate=config.scoring.alarm_rate,
+            )
+        ],
+    }
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, ensure_ascii=False, allow_nan=False))
 
 
 def write_parquet(parts: Iterable[pa.Table], path: Path, provenance: dict[str, Any]) -> int:

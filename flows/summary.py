@@ -1,9 +1,11 @@
 """The table that a run ends with: what was read, trained and written, and where."""
 
+import json
 from collections import Counter
 from collections.abc import Iterable
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pyarrow.parquet as pq
@@ -12,8 +14,12 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.datasets import DATASETS
+from flows.driver_words import in_words
+from flows.injected import ALL
 from flows.lake import FileRecord, Lake
+from flows.publish import BASELINES
 from flows.record import RunResult
+from flows.scorers import DEFAULT_SCORER
 from models import checkpoint
 
 ROWS_SHOWN = 8
@@ -43,6 +49,7 @@ def _summary(result: RunResult) -> RenderableType:
         _read_table(Lake.read(result.ingested.lake), result),
         _trained_table(result),
         _top_table(result.publication.folder / "step_errors.parquet"),
+        _baselines_table(result.publication.folder / BASELINES),
         _written_table(result),
     )
 
@@ -101,21 +108,49 @@ def _trained_table(result: RunResult) -> RenderableType:
 
 
 def _top_table(path: Path) -> RenderableType:
-    table = _table("from", "events", "error", "above all")
+    table = _table("from", "events", "score", "p", "strange", "above all")
     top = (
         pl.scan_parquet(path)
-        .filter(pl.col("error").is_not_null())
-        .sort("error", "entity", "step_start", descending=[True, False, False])
+        .filter(pl.col("score").is_not_null())
+        .sort("score", "entity", "step_start", descending=[True, False, False])
         .head(ROWS_SHOWN)
         .collect()
     )
     for row in top.iter_rows(named=True):
-        why = row["top_features"][0]
-        reason = f"{why['label']}: {why['observed']:.0%}, expected {why['expected']:.0%}"
-        error, events = f"{row['error']:.2f}", _number(row["n_events"])
-        cells = row["entity"], str(row["step_start"]), events, error, reason
-        table.add_row(*map(Text, cells))
+        numbers = f"{row['score']:.1f}", f"{row['p_value']:.1g}", f"{row['strangeness']:.1f}"
+        cells = row["entity"], str(row["step_start"]), _number(row["n_events"]), *numbers
+        table.add_row(*map(Text, (*cells, why(row["drivers"]))))
     return Group(_title("Steps that stand out"), table)
+
+
+def _baselines_table(path: Path) -> RenderableType:
+    """Set the model's scores and the baselines side by side, those that find most first."""
+    rows = json.loads(path.read_text()) if path.exists() else []
+    if not rows:
+        return Text("no anomalies were injected: there was no room, or sectors are features")
+    anomalies = list(dict.fromkeys(row["anomalies"] for row in rows if row["anomalies"] != ALL))
+    kinds = [ALL, *(name for name in anomalies if not name.startswith("strength"))]
+    found = {(row["scorer"], row["anomalies"]): row for row in rows}
+    scorers = sorted(
+        {row["scorer"] for row in rows}, key=lambda name: -found[name, ALL]["average_precision"]
+    )
+    table = _table(*kinds)
+    for name in scorers:
+        cells = [_figure(found.get((name, kind)), "average_precision") for kind in kinds]
+        table.add_row(name, *cells, style="bold" if name == DEFAULT_SCORER else None)
+    chance = [_figure(found.get((scorers[0], kind)), "base_rate") for kind in kinds]
+    table.add_row("chance", *chance, style="dim")
+    title = "Anomalies injected into the held-out part: average precision"
+    return Group(_title(title), table)
+
+
+def _figure(row: dict[str, Any] | None, name: str) -> str:
+    return "–" if row is None else f"{row[name]:.2f}"
+
+
+def why(drivers: list[dict[str, Any]]) -> str:
+    """Say in words what a step's score is made of, above all."""
+    return in_words(drivers[0]) if drivers else "no kind of event is more frequent than expected"
 
 
 def _written_table(result: RunResult) -> RenderableType:

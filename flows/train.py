@@ -16,7 +16,7 @@ from flows.progress import training_progress
 from flows.publishing import UNFINISHED, whole_folder
 from models import CheckpointError, Diagnosis, TrainedModel, checkpoint, diagnose, train
 
-VERSION: Final = 2
+VERSION: Final = 3
 """To be raised when the same features would give another model."""
 
 

@@ -163,7 +163,7 @@ class Calibration:
         fitted = cls(
             config=config,
             scale=ScoreScale.fit(values, used, prior_steps=prior_steps),
-            reference=standardise_held_out(values, used, prior_steps=prior_steps),
+            reference=np.sort(standardise_held_out(values, used, prior_steps=prior_steps)[used]),
         )
         fitted._tail  # noqa: B018  (a tail that is too short is an error here, not when scoring)
         return fitted
@@ -190,7 +190,49 @@ class Calibration:
             If a score is negative or infinite.
         """
         _validate_scores(scores, n_entities=len(self.scale.level))
-        standardised = self.scale.standardise(scores.astype(np.float64))
+        return self._p_values(self.scale.standardise(scores.astype(np.float64)))
+
+    def reference_p_values(
+        self, scores: NDArray[np.floating[Any]], reference: NDArray[np.bool_]
+    ) -> NDArray[np.float64]:
+        """Return p-values of the reference steps, each by the scale of its entity without it.
+
+        A crisis in the reference would otherwise be judged by a spread that it made itself.
+
+        Parameters
+        ----------
+        scores, reference
+            As given to `fit`.
+
+        Returns
+        -------
+        numpy.ndarray
+            float64 `(E, S)`: NaN where a step is not of the reference or has no score.
+
+        Raises
+        ------
+        ShapeError, ValueError
+            As `fit`.
+
+        Examples
+        --------
+        >>> scores = np.random.default_rng(0).gamma(2, size=(2, 100))
+        >>> scores[1, 50:53] = 60
+        >>> reference = np.ones((2, 100), np.bool_)
+        >>> calibration = Calibration.fit(scores, reference)
+        >>> by_others = calibration.reference_p_values(scores, reference)[1, 51]
+        >>> bool(by_others < calibration.p_values(scores)[1, 51])
+        True
+        """
+        _validate_scores(scores, n_entities=len(self.scale.level))
+        used = reference & ~np.isnan(scores)
+        return self._p_values(
+            standardise_held_out(
+                scores.astype(np.float64), used, prior_steps=self.config.prior_steps
+            )
+        )
+
+    def _p_values(self, standardised: NDArray[np.float64]) -> NDArray[np.float64]:
         p_values = conformal_p_values(standardised, self.reference)
         if self._tail is not None:
             beyond = standardised > self._tail.start

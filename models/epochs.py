@@ -209,14 +209,22 @@ class EpochRunner:
         )
 
     def _corrupted(self, x: Tensor, size: int) -> Tensor:
-        """Drop a share of the values that the encoder sees, and scale the others up for it."""
-        share = self._config.input_dropout
-        if share == 0:
-            return x
-        shape = (size, *x.shape[1:])
+        """Return what the encoder sees of the windows `(B, T, F)` of a batch of `size`."""
+        if dropped := self._config.input_dropout:
+            # Values that are kept are scaled up for those that are dropped.
+            kept = self._drawn(x, (size, *x.shape[1:])) >= dropped
+            x = x * kept / (1 - dropped)
+        if hidden := self._config.hidden_newest:
+            is_newest = torch.arange(x.shape[1], device=x.device)[:, None] == x.shape[1] - 1
+            x = x.masked_fill(is_newest & (self._drawn(x, (size, 1, 1)) < hidden), 0)
+        return x
+
+    def _drawn(self, x: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """Draw numbers for a global batch and return those of this process's windows `x`."""
         drawn = torch.rand(shape, generator=self._noise, device=x.device)
-        kept = self.together.share(drawn)[: len(x)] >= share
-        return x * kept / (1 - share) if len(kept) else x
+        own = self.together.share(drawn)
+        # A process without a window of its own holds a masked one.
+        return own if len(own) else drawn[: len(x)]
 
     def _truth_share(self, epoch: int) -> float:
         decoder = self._model.config.decoder

@@ -54,12 +54,12 @@ class WindowAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     loss, reduction, exposure_power, epochs, batch_size, optimizer, learning_rate, schedule
         See `TrainingConfig`. With the loss `"multinomial"` X holds proportions; the encoder sees
         them standardised, and they are reconstructed as they are.
-    weight_decay, gradient_clip, mix_epochs, patience, min_delta, input_dropout
+    weight_decay, gradient_clip, mix_epochs, patience, min_delta, input_dropout, hidden_newest
         See `TrainingConfig`.
     device, precision, slab_bytes
         See `TrainingConfig`.
     random_state
-        Determines weights, order and values left out; None means others at each fit.
+        Determines weights, order and what is left out; None means others at each fit.
     share_groups
         With the loss `"multinomial"`: sizes of consecutive groups of features, each group shares
         of one whole; features after them are values. None means one group of all.
@@ -124,6 +124,7 @@ class WindowAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     patience: int = TrainingConfig.patience
     min_delta: float = TrainingConfig.min_delta
     input_dropout: float = TrainingConfig.input_dropout
+    hidden_newest: float = TrainingConfig.hidden_newest
     random_state: int | None = TrainingConfig.seed
     device: Device = TrainingConfig.device
     precision: Precision = TrainingConfig.precision

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from models.errors import ShapeError
 
-__all__ = ["PSEUDO_EVENTS", "pearson_errors"]
+__all__ = ["PSEUDO_EVENTS", "pearson_errors", "pearson_residuals"]
 
 PSEUDO_EVENTS = 0.5
 """Added to the expected count, as for chi-square tests with small expected counts."""
@@ -20,9 +20,33 @@ def pearson_errors(
 ) -> NDArray[np.float32]:
     """Return squared Pearson residuals: about 1 where only chance separates the two.
 
+    They are the squares of `pearson_residuals`, which see.
+
+    Examples
+    --------
+    >>> x, m = np.float32([[0.5, 0.5]]), np.float32([[0.25, 0.75]])
+    >>> pearson_errors(x, m, np.array([12])).astype(int).tolist()
+    [[3, 3]]
+    >>> pearson_errors(x, m, np.array([120])).astype(int).tolist()
+    [[39, 39]]
+    """
+    residuals = pearson_residuals(observed, expected, exposure, is_share=is_share)
+    errors: NDArray[np.float32] = np.square(residuals, out=residuals)
+    return errors
+
+
+def pearson_residuals(
+    observed: NDArray[np.float32],
+    expected: NDArray[np.float32],
+    exposure: NDArray[np.int64],
+    *,
+    is_share: NDArray[np.bool_] | None = None,
+) -> NDArray[np.float32]:
+    """Return Pearson residuals: observed less expected in units of sampling noise.
+
     A proportion of n events varies by x(1 - x)/n, so the squared error is divided by that. A
     quiet step then can't stand out merely by being quiet, as it does with a plain error. With
-    x observed, m expected and c = `PSEUDO_EVENTS`, the result is n (x - m)² / (m (1 - m) + c/n);
+    x observed, m expected, c = `PSEUDO_EVENTS`, the residual is (x - m) √(n / (m (1 - m) + c/n));
     c keeps a single event of a kind that is hardly ever expected from weighing without bound.
 
     Parameters
@@ -49,10 +73,8 @@ def pearson_errors(
     Examples
     --------
     >>> x, m = np.float32([[0.5, 0.5]]), np.float32([[0.25, 0.75]])
-    >>> pearson_errors(x, m, np.array([12])).astype(int).tolist()
-    [[3, 3]]
-    >>> pearson_errors(x, m, np.array([120])).astype(int).tolist()
-    [[39, 39]]
+    >>> [f"{residual:.1f}" for residual in pearson_residuals(x, m, np.array([12]))[0]]
+    ['1.8', '-1.8']
     """
     if observed.shape != expected.shape or observed.shape[:-1] != exposure.shape:
         raise ShapeError(
@@ -63,5 +85,5 @@ def pearson_errors(
     mean = np.where(shares, np.clip(expected, 0, 1), expected).astype(np.float32)
     variance = np.where(shares, mean * (1 - mean), np.float32(1))
     n = np.where(exposure > 0, exposure, np.nan).astype(np.float32)[..., None]
-    errors: NDArray[np.float32] = n * (observed - mean) ** 2 / (variance + PSEUDO_EVENTS / n)
-    return errors
+    residuals: NDArray[np.float32] = (observed - mean) * np.sqrt(n / (variance + PSEUDO_EVENTS / n))
+    return residuals

@@ -126,7 +126,7 @@ def standardise_held_out(
     Returns
     -------
     numpy.ndarray
-        float64 `(n,)`, ascending: of all entities together.
+        float64 `(E, S)`: NaN where a score is not used.
 
     Raises
     ------
@@ -136,19 +136,21 @@ def standardise_held_out(
     Examples
     --------
     >>> scores = np.arange(40.0).reshape(2, 20)
-    >>> standardise_held_out(scores, scores > 4, prior_steps=1).shape
-    (35,)
+    >>> int(np.isnan(standardise_held_out(scores, scores > 4, prior_steps=1)).sum())
+    5
     """
     rank, n_used = used.cumsum(axis=1) - 1, used.sum(axis=1, keepdims=True)
     stretch = np.where(used, rank * _N_STRETCHES // np.maximum(n_used, 1), -1)
-    parts = []
+    standardised = np.full(scores.shape, np.nan)
     for left_out in range(_N_STRETCHES):
         inside = stretch == left_out
         if inside.any():
             scale = ScoreScale.fit(scores, used & ~inside, prior_steps=prior_steps)
             entity = np.nonzero(inside)[0]
-            parts.append(_standardise(scores[inside], scale.level[entity], scale.spread[entity]))
-    return np.sort(np.concatenate(parts))
+            standardised[inside] = _standardise(
+                scores[inside], scale.level[entity], scale.spread[entity]
+            )
+    return standardised
 
 
 def _standardise(

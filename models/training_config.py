@@ -71,8 +71,12 @@ class TrainingConfig:
         Share of the input's values that the encoder doesn't get to see, others each time; the
         loss is still that of the whole window (a denoising autoencoder: Vincent et al., 2008).
         What is left to learn are regularities that many values share, not single ones.
+    hidden_newest
+        Share of the windows of which the encoder doesn't get to see the newest step, others each
+        time; the loss is still that of the whole window. The model learns to expect that step
+        from those before it: see `nowcast`.
     seed
-        Determines the initial weights, the order of the windows and the values left out.
+        Determines the initial weights, the order of the windows and what is left out.
     device
         `"auto"` is the GPU where there is one.
     precision
@@ -103,6 +107,7 @@ class TrainingConfig:
     patience: int = 12
     min_delta: float = 1e-3
     input_dropout: float = 0.0
+    hidden_newest: float = 0.0
     seed: int = 0
     device: Device = "auto"
     precision: Precision = "auto"
@@ -121,7 +126,7 @@ class TrainingConfig:
             raise ValueError(
                 f"learning_rate is {self.learning_rate}; it must be positive and finite"
             )
-        for name in ("min_delta", "input_dropout"):
+        for name in ("min_delta", "input_dropout", "hidden_newest"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be in [0, 1)")
         for name in ("weight_decay", "exposure_power", "gradient_clip"):

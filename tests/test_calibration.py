@@ -99,7 +99,7 @@ def test_standardised_by_themselves_reference_scores_would_look_too_tame() -> No
         scale = ScoreScale.fit(scores, reference, prior_steps=0)
         new = scale.standardise(held_out)
         naive = np.sort(scale.standardise(scores)[reference])
-        apart = standardise_held_out(scores, reference, prior_steps=0)
+        apart = np.sort(standardise_held_out(scores, reference, prior_steps=0)[reference])
         by_themselves.append((conformal_p_values(new, naive) <= 0.01).mean())
         held_out_rates.append((conformal_p_values(new, apart) <= 0.01).mean())
     assert np.mean(by_themselves) > 0.014
@@ -440,3 +440,25 @@ def test_p_values_that_are_none_are_refused() -> None:
         false_discovery(np.array([[0.5]]), dependence="none")
     with pytest.raises(ShapeError, match="expected floats"):
         false_discovery(np.array([0.5]))
+
+
+def test_a_crisis_in_the_reference_is_not_judged_by_the_spread_that_it_made() -> None:
+    rng = np.random.default_rng(3)
+    scores = rng.gamma(2, size=(20, 60))
+    scores[4, 30:34] = 40
+    reference = np.zeros(scores.shape, np.bool_)
+    reference[:, 10:] = True
+    calibration = Calibration.fit(scores, reference)
+    own, plain = calibration.reference_p_values(scores, reference), calibration.p_values(scores)
+    assert np.isnan(own[:, :10]).all()
+    assert not np.isnan(own[:, 10:]).any()
+    assert (own[4, 30:34] < plain[4, 30:34] / 2).all()
+
+
+def test_p_values_of_the_reference_by_scales_without_them_are_uniform() -> None:
+    rng = np.random.default_rng(4)
+    scores = rng.lognormal(sigma=0.7, size=(60, 100)) * rng.gamma(2, size=(60, 1))
+    reference = np.ones(scores.shape, np.bool_)
+    own = Calibration.fit(scores, reference).reference_p_values(scores, reference)
+    for rate in (0.01, 0.05, 0.2, 0.5):
+        assert (own <= rate).mean() == pytest.approx(rate, rel=0.15)

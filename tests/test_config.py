@@ -10,9 +10,19 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from flows.config import EVENT_AUTOENCODER, EVENT_TRAINING, ConfigError, RunConfig
+from flows.config import (
+    EVENT_AUTOENCODER,
+    EVENT_TRAINING,
+    EVENT_VOCABULARY,
+    EVENT_WINDOWS,
+    ConfigError,
+    RunConfig,
+)
 
-SECTIONS = ("ingest", "vocabulary", "windows", "split", "transform", "autoencoder", "training")
+SECTIONS = (
+    *("ingest", "vocabulary", "windows", "split", "transform", "autoencoder", "training"),
+    *("scoring", "calibration", "mahalanobis"),
+)
 
 
 def load(text: str, folder: Path, **overrides: Any) -> RunConfig:
@@ -39,6 +49,23 @@ def test_a_model_is_as_proved_best_on_events_where_nothing_is_said(tmp_path: Pat
     )
     plain = RunConfig.load(None, {"source": ["raw"], "training.input_dropout": 0.0}).training
     assert plain == replace(EVENT_TRAINING, input_dropout=0.0)
+
+
+def test_steps_are_as_proved_best_on_events_where_nothing_is_said(tmp_path: Path) -> None:
+    default = RunConfig.load(None, {"source": ["raw"]})
+    assert default.windows == EVENT_WINDOWS
+    assert default.vocabulary == EVENT_VOCABULARY
+    config = load('source = ["raw"]\n[windows]\nlength = 5\n[vocabulary]\nmin_events = 3', tmp_path)
+    assert config.windows == replace(EVENT_WINDOWS, length=5)
+    assert config.vocabulary == replace(EVENT_VOCABULARY, min_events=3)
+
+
+def test_blocks_that_count_no_kind_of_event_are_refused_before_any_work() -> None:
+    blocks = ["intensity", "log_volume", "source_sector"]
+    with pytest.raises(ConfigError, match=r"vocabulary: .*add event_type, root, quad"):
+        RunConfig.load(None, {"source": ["raw"], "vocabulary.blocks": blocks})
+    for kind in ("event_type", "root", "quad"):
+        RunConfig.load(None, {"source": ["raw"], "vocabulary.blocks": [*blocks, kind]})
 
 
 def test_overrides_win_over_the_file_and_leave_the_rest_of_it(tmp_path: Path) -> None:
@@ -85,6 +112,16 @@ def test_an_unknown_key_is_named_at_every_level(key: str, tmp_path: Path) -> Non
         ("training.epochs", 2.5),
         ("training.learning_rate", -1),
         ("training.device", "abacus"),
+        ("scoring.alarm_rate", 1.0),
+        ("scoring.drivers", 0),
+        ("scoring.analogues", 0),
+        ("scoring.regimes", [1, 3]),
+        ("scoring.regimes", [4, 3]),
+        ("scoring.regimes", [2, 3, 4]),
+        ("calibration.method", "guess"),
+        ("calibration.tail", 0.0),
+        ("mahalanobis.steps_a_feature", 0.0),
+        ("mahalanobis.max_rows", 0),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_key(key: str, value: Any) -> None:
@@ -130,9 +167,13 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "entity": st.sampled_from(["country", "world", "directed_dyad"]),
     "step": st.sampled_from(["day", "week", "month"]),
     "ingest.columns": st.sampled_from(["core", "all"]),
-    "vocabulary.blocks": st.lists(st.sampled_from(["quad", "root", "log_volume"]), min_size=1).map(
-        lambda blocks: list(dict.fromkeys(blocks))
+    "vocabulary.blocks": st.lists(st.sampled_from(["quad", "root", "log_volume"])).map(
+        lambda blocks: list(dict.fromkeys([*blocks, "quad"]))
     ),
+    "scoring.alarm_rate": st.floats(1e-9, 0.999),
+    "scoring.regimes": st.tuples(st.integers(2, 5), st.integers(5, 50)).map(list),
+    "calibration.method": st.sampled_from(["conformal", "peaks_over_threshold"]),
+    "mahalanobis.steps_a_feature": st.floats(1e-3, 1e3),
     "windows.stride": st.integers(1, 9),
     "split.held_out_start": st.dates(date(2017, 1, 1), date(2019, 1, 1)),
     "split.held_out": st.floats(0.01, 0.5),

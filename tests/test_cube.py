@@ -151,6 +151,13 @@ def test_a_small_table() -> None:
         "source_sector_police",
         "log_volume",
     )
+    assert cube.blocks == (
+        *["event_type"] * 3,
+        "intensity",
+        *["quad"] * 4,
+        *["source_sector"] * 2,
+        "log_volume",
+    )
     assert cube.entities == ("Iraq", "Mali")
     assert cube.steps.astype(str).tolist() == ["2018-12-24", "2018-12-31", "2019-01-07"]
     assert cube.exposure.tolist() == [[0, 1, 0], [4, 0, 1]]
@@ -188,6 +195,7 @@ def test_data_that_lack_a_category_do_not_shift_the_columns() -> None:
     full = build_cube(count(few(*CODES)), vocabulary, step="week")
     lacking = build_cube(count(few("190")), vocabulary, step="week")
     assert lacking.features == full.features == vocabulary.names
+    assert lacking.blocks == full.blocks == vocabulary.blocks
     assert lacking.values[0, 0, vocabulary.positions("event_type")["190"]] == 1
     assert lacking.values[0, 0, vocabulary.positions("event_type")["010"]] == 0
 

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.vocabulary import Vocabulary
-from flows.datasets import DATASETS, LAKE, Column, as_markdown, updated_dictionary
+from flows.datasets import DATASETS, LAKE, SCHEMA_VERSION, Column, as_markdown, updated_dictionary
 from tests.icews_files import WholeRun
 
 DICTIONARY = Path(__file__).parent.parent / "data" / "README.md"
@@ -35,7 +35,7 @@ def expected(columns: tuple[Column, ...]) -> list[tuple[str, str]]:
     return [(column.name, column.type) for column in columns]
 
 
-@pytest.mark.parametrize("name", ["embeddings", "window_errors", "step_errors"])
+@pytest.mark.parametrize("name", ["embeddings", "analogues", "window_errors", "step_errors"])
 def test_published_columns_and_types_are_those_of_the_dictionary(
     whole: WholeRun, name: str
 ) -> None:
@@ -56,7 +56,11 @@ def test_proportions_are_the_fixed_columns_and_then_a_column_a_feature(whole: Wh
 
 def test_every_published_file_is_in_the_dictionary(whole: WholeRun) -> None:
     published = {path.name for path in whole.result.publication.latest.iterdir()}
-    assert published == {f"{name}.parquet" for name in DATASETS} | {"vocabulary.json"}
+    beside = {"vocabulary.json", "regimes.json", "calibration.json", "baselines.json"}
+    assert published == {f"{name}.parquet" for name in DATASETS} | beside
+    page = DICTIONARY.read_text()
+    for name in beside:
+        assert f"`{name}`" in page
 
 
 def test_the_published_vocabulary_is_that_of_the_columns(whole: WholeRun) -> None:
@@ -93,6 +97,10 @@ def test_the_dictionary_as_markdown_has_every_column_in_a_row() -> None:
 def test_the_dictionary_in_the_repository_is_that_of_the_code() -> None:
     page = DICTIONARY.read_text()
     assert updated_dictionary(page) == page, "run `make dictionary`"
+
+
+def test_the_dictionary_says_which_version_of_the_schema_it_is_of() -> None:
+    assert f"schema version {SCHEMA_VERSION}" in DICTIONARY.read_text()
 
 
 def test_a_dictionary_that_has_fallen_behind_is_mended_and_the_rest_left_alone() -> None:

@@ -107,6 +107,7 @@ def test_each_parameter_reaches_its_configuration() -> None:
         "patience": 2,
         "min_delta": 0.01,
         "input_dropout": 0.1,
+        "hidden_newest": 0.2,
         "device": "cpu",
         "precision": "float32",
         "slab_bytes": 10_000,

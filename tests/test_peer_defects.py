@@ -159,7 +159,7 @@ def test_the_returned_weights_are_the_best_and_not_those_from_before_training(
 
 
 def test_training_leaves_the_model_in_evaluation_mode() -> None:
-    trained = fit({**STACKED, "dropout": 0.5}, input_dropout=0.3)
+    trained = fit({**STACKED, "dropout": 0.5}, input_dropout=0.3, hidden_newest=0.5)
     assert not trained.model.training
     with torch.no_grad():
         assert torch.equal(trained.model(batch()), trained.model(batch()))
@@ -380,6 +380,7 @@ TRAINING: dict[str, tuple[dict[str, Any], list[object]]] = {
     "patience": ({"epochs": 12, "learning_rate": 0.3}, [1]),
     "min_delta": ({"epochs": 12, "patience": 2}, [0.9]),
     "input_dropout": ({}, [0.2]),
+    "hidden_newest": ({}, [0.5]),
     "seed": ({}, [1]),
     "precision": ({}, ["bfloat16"]),
     "slab_bytes": ({}, [500]),
@@ -414,8 +415,10 @@ def test_no_option_of_training_does_nothing(name: str, value: object) -> None:
 
 
 @every_decoder
-@pytest.mark.parametrize("options", [{"dropout": 0.5}, {"input_dropout": 0.5}], ids=str)
-def test_every_decoder_knows_both_kinds_of_dropout(decoder: str, options: dict[str, float]) -> None:
+@pytest.mark.parametrize(
+    "options", [{"dropout": 0.5}, {"input_dropout": 0.5}, {"hidden_newest": 0.5}], ids=str
+)
+def test_every_decoder_knows_each_kind_of_dropout(decoder: str, options: dict[str, float]) -> None:
     architecture: dict[str, Any] = {"decoder": decoder, **STACKED}
     plain = fit(architecture)
     if "dropout" in options:
@@ -465,7 +468,7 @@ def test_training_does_not_change_what_it_is_given() -> None:
         windows,
         windows,
         length=LENGTH,
-        training=TrainingConfig(epochs=1, input_dropout=0.5, device="cpu"),
+        training=TrainingConfig(epochs=1, input_dropout=0.5, hidden_newest=0.5, device="cpu"),
     )
     np.testing.assert_array_equal(cube, before[0])
     np.testing.assert_array_equal(observed, before[1])
@@ -476,7 +479,7 @@ def test_nothing_is_drawn_from_pythons_salted_hash() -> None:
     program = (
         "from tests.test_peer_defects import fit, outcome\n"
         "options = {'hidden_sizes': (6, 4), 'dropout': 0.3}\n"
-        "print(outcome(fit(options, input_dropout=0.2)))\n"
+        "print(outcome(fit(options, input_dropout=0.2, hidden_newest=0.2)))\n"
     )
     running = [
         subprocess.Popen(

@@ -14,11 +14,17 @@ from flows.lake import Lake
 from flows.pipeline import run
 from flows.record import RunResult
 from models import checkpoint
+from models.regimes import MIN_OVERLAP
 from models.resumption import TrainingState
 from tests.icews_files import WholeRun, digests, sha256, small_config, write_file
 
 FOUND_WITHIN = 0.01
-"""Share of all steps among which a crisis must be; they are the first 11 of 2,407 at writing."""
+"""Share of all steps among which a crisis must be; at writing they are the first 10 of 2,520."""
+
+QUIET_FOUND_WITHIN = 0.03
+"""The same for a crisis that changes what happens and not how much: 69th at writing."""
+
+QUIET = ("Belmark",)
 
 
 def steps_of(crisis: Crisis) -> pl.Expr:
@@ -43,9 +49,8 @@ def published(result: RunResult) -> dict[str, str]:
 
 def test_every_planted_crisis_that_was_held_out_stands_out(whole: WholeRun) -> None:
     steps = pl.read_parquet(whole.result.publication.latest / "step_errors.parquet").with_columns(
-        rank=pl.col("error").rank(descending=True)
+        rank=pl.col("score").rank(descending=True)
     )
-    at_most = FOUND_WITHIN * steps["error"].count()
     best = {
         (crisis.country, crisis.start): steps.filter(
             steps_of(crisis), pl.col("part") == "held_out"
@@ -54,12 +59,26 @@ def test_every_planted_crisis_that_was_held_out_stands_out(whole: WholeRun) -> N
     }
     held_out = {crisis: rank for crisis, rank in best.items() if rank is not None}
     assert len(held_out) == 4
-    assert {crisis: rank for crisis, rank in held_out.items() if rank > at_most} == {}
+    n_steps = steps["score"].count()
+    for (country, _), rank in held_out.items():
+        within = QUIET_FOUND_WITHIN if country in QUIET else FOUND_WITHIN
+        assert rank <= within * n_steps, (country, rank)
+
+
+def test_a_quiet_crisis_is_strange_and_not_loud(whole: WholeRun) -> None:
+    steps = pl.read_parquet(whole.result.publication.latest / "step_errors.parquet")
+    for crisis in CRISES:
+        if crisis.country not in QUIET:
+            continue
+        during = steps.filter(steps_of(crisis))
+        assert during["strangeness"].max() > steps["strangeness"].quantile(0.98)  # type: ignore[operator]
+        assert during["loudness"].max() < 1  # type: ignore[operator]
+        assert during["volume_share"].max() < 0.1  # type: ignore[operator]
 
 
 def test_the_step_that_stands_out_most_is_a_planted_one(whole: WholeRun) -> None:
     steps = pl.read_parquet(whole.result.publication.latest / "step_errors.parquet")
-    top = steps.top_k(1, by="error")
+    top = steps.top_k(1, by="score")
     assert top.filter(pl.any_horizontal(steps_of(crisis) for crisis in CRISES)).height == 1
 
 
@@ -110,7 +129,8 @@ def test_a_second_run_does_nothing_again(small: WholeRun, monkeypatch: pytest.Mo
         (aggregate, "count_events"),
         (train, "train"),
         (train, "diagnose"),
-        (publish, "score"),
+        (publish, "score_all"),
+        (publish, "detect_injected"),
     )
     before = {path: path.stat().st_mtime_ns for path in small.config.data.rglob("*.parquet")}
     first, second = small.result, run(small.config)
@@ -131,10 +151,10 @@ def test_the_same_run_elsewhere_gives_the_same_bytes(small: WholeRun, tmp_path: 
     assert not result.publication.reused
     assert result.publication.folder.name == small.result.publication.folder.name
     assert published(result) == published(small.result)
-    vocabulary = "vocabulary.json"
-    assert sha256(result.publication.folder / vocabulary) == sha256(
-        small.result.publication.folder / vocabulary
-    )
+    for name in ("vocabulary.json", "regimes.json", "calibration.json"):
+        assert sha256(result.publication.folder / name) == sha256(
+            small.result.publication.folder / name
+        )
 
 
 def test_another_training_is_another_version_of_the_same_events(
@@ -147,9 +167,47 @@ def test_another_training_is_another_version_of_the_same_events(
     assert other.publication.folder != small.result.publication.folder
     assert other.publication.latest.resolve() == other.publication.folder.resolve()
     assert small.result.publication.folder.exists()
-    forbid(monkeypatch, (train, "train"), (publish, "score"))
+    forbid(monkeypatch, (train, "train"), (publish, "score_all"))
     back = run(small.config)
     assert back.publication.latest.resolve() == small.result.publication.folder.resolve()
+
+
+def test_regimes_keep_their_numbers_in_a_publication_by_another_model(
+    small: WholeRun, tmp_path: Path
+) -> None:
+    source = small.config.source[0]
+    first = run(small_config(source, tmp_path / "data"))
+    other = run(small_config(source, tmp_path / "data", **{"training.seed": 1}))
+    old, new = (
+        pl.read_parquet(result.publication.folder / "embeddings.parquet").filter(part="training")
+        for result in (first, other)
+    )
+    before, after = (
+        json.loads((result.publication.folder / "regimes.json").read_text())
+        for result in (first, other)
+    )
+    both = old.join(new, on=["entity", "window_start"], suffix="_new", validate="1:1")
+    assert both.height == old.height == new.height
+    kept = set(before["numbers"]) & set(after["numbers"])
+    for number in kept:
+        was, is_now = both["regime"] == number, both["regime_new"] == number
+        assert (was & is_now).sum() >= MIN_OVERLAP * (was | is_now).sum()
+    assert after["next_number"] >= before["next_number"]
+    assert set(after["numbers"]) - kept <= set(range(before["next_number"], 99))
+    alone = run(small_config(source, tmp_path / "alone", **{"training.seed": 1}))
+    assert alone.publication.folder.name == other.publication.folder.name
+    fresh = json.loads((alone.publication.folder / "regimes.json").read_text())
+    assert sorted(fresh["n_windows"]) == sorted(after["n_windows"])
+
+
+def test_a_world_of_few_steps_is_judged_by_ranks(small: WholeRun, tmp_path: Path) -> None:
+    config = small_config(small.config.source[0], tmp_path / "data", entity="world")
+    result = run(config)
+    steps = pl.read_parquet(result.publication.latest / "step_errors.parquet")
+    assert steps["p_value"].null_count() == 0
+    assert (steps["q_value"] == steps["p_value"]).all()
+    content = json.loads((result.publication.latest / "calibration.json").read_text())
+    assert content["config"]["method"] == "conformal"
 
 
 def test_a_training_that_dies_leaves_no_model_and_the_next_run_goes_on(
@@ -222,11 +280,16 @@ def test_a_model_of_shares_goes_through_the_whole_pipeline(small: WholeRun, tmp_
     settings = {"training.loss": "multinomial", "training.learning_rate": 0.01}
     result = run(small_config(small.config.source[0], tmp_path / "data", **settings))
     steps = pl.read_parquet(result.publication.latest / "step_errors.parquet")
-    known = steps.drop_nulls("error")
+    known = steps.drop_nulls("score")
     assert known.height > 0
-    assert known["error"].is_finite().all()
-    expected = known["top_features"].explode().struct.field("expected")
-    assert expected.is_between(0, 1).all()
+    assert known["score"].is_finite().all()
+    assert known["loudness"].null_count() == known.height  # it is told how many events there are
+    shares = known["drivers"].explode().drop_nulls().struct.field("proportion")
+    assert shares.is_between(0, 1).all()
+    assert (
+        steps.filter(pl.col("n_events") == 0)["score"].null_count()
+        == steps.filter(pl.col("n_events") == 0).height
+    )
     blocks = ["intensity", "event_type"]
     other = small_config(
         small.config.source[0], tmp_path / "other", **settings, **{"vocabulary.blocks": blocks}

@@ -75,11 +75,16 @@ def assert_same(one: TrainedModel, other: TrainedModel) -> None:
 
 @pytest.mark.parametrize("autoencoder", [PLAIN, STACK, MIXED], ids=["plain", "stack", "mixed"])
 @pytest.mark.parametrize("schedule", ["plateau", "cosine"])
-@pytest.mark.parametrize("stop_after", [1, 5])
+@pytest.mark.parametrize(("stop_after", "hidden_newest"), [(1, 0.5), (5, 0.0), (5, 0.5)])
 def test_a_stopped_training_ends_with_the_weights_of_an_undisturbed_one(
-    tmp_path: Path, autoencoder: AutoencoderConfig, schedule: str, stop_after: int
+    tmp_path: Path,
+    autoencoder: AutoencoderConfig,
+    schedule: str,
+    stop_after: int,
+    hidden_newest: float,
 ) -> None:
     options: dict[str, Any] = {"autoencoder": autoencoder, "schedule": schedule, "mix_epochs": 3}
+    options["hidden_newest"] = hidden_newest
     undisturbed = fit(**options)
     state = tmp_path / "deep" / "training.pt"
     with pytest.raises(KilledError):
@@ -139,7 +144,13 @@ def test_a_training_that_ended_is_returned_and_may_go_on_for_more_epochs(tmp_pat
 
 @pytest.mark.parametrize(
     "other",
-    [{"seed": 1}, {"learning_rate": 0.1}, {"autoencoder": STACK}, {"schedule": "cosine"}],
+    [
+        {"seed": 1},
+        {"learning_rate": 0.1},
+        {"autoencoder": STACK},
+        {"schedule": "cosine"},
+        {"hidden_newest": 0.5},
+    ],
     ids=lambda other: next(iter(other)),
 )
 def test_the_state_of_another_training_is_refused(tmp_path: Path, other: dict[str, Any]) -> None:
@@ -171,6 +182,16 @@ def test_a_write_that_is_interrupted_leaves_the_former_state(
     with pytest.raises(OSError, match="disk full"):
         fit(state, epochs=3)
     assert state.read_bytes() == before
+
+
+@pytest.mark.parametrize("option", ["input_dropout", "hidden_newest"])
+def test_numbers_are_drawn_only_for_what_is_left_out(tmp_path: Path, option: str) -> None:
+    options = {"input_dropout": 0.0, "hidden_newest": 0.0, "epochs": 1}
+    fresh = torch.Generator().manual_seed(0).get_state()
+    fit(tmp_path / "plain.pt", **options)
+    fit(tmp_path / "noisy.pt", **options | {option: 0.1})
+    assert torch.equal(content(tmp_path / "plain.pt")["noise"], fresh)
+    assert not torch.equal(content(tmp_path / "noisy.pt")["noise"], fresh)
 
 
 def test_the_state_holds_no_code(tmp_path: Path) -> None:

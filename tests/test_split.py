@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from features.split import PARTS, Split, SplitConfig, split_steps
+from features.split import PARTS, Split, SplitConfig, parts_of_steps, split_steps
 from features.windows import WindowConfig, find_windows
 from tests import naive
 
@@ -41,7 +41,9 @@ def split_or_reject(n: int, config: SplitConfig) -> Split:
 def test_windows_of_two_parts_share_no_step_and_are_the_gap_apart(
     *, n: int, validation: float, held_out: float, gap: int, length: int, stride: int
 ) -> None:
-    split = split_or_reject(n, SplitConfig(validation=validation, held_out=held_out, gap=gap))
+    split = split_or_reject(
+        n, SplitConfig(validation=validation, held_out=held_out, gap=gap, min_steps=0)
+    )
     found = find_windows(np.full((2, n), 999), WindowConfig(length=length, stride=stride))
     parts = split.parts(found)
     starts = found.index[:, 1]
@@ -72,7 +74,9 @@ def test_part_of_a_window_is_that_of_all_its_steps(bounds: list[int], length: in
     gap=st.integers(0, 2),
 )
 def test_shares_are_kept_to_a_step(n: int, validation: float, held_out: float, gap: int) -> None:
-    split = split_or_reject(n, SplitConfig(validation=validation, held_out=held_out, gap=gap))
+    split = split_or_reject(
+        n, SplitConfig(validation=validation, held_out=held_out, gap=gap, min_steps=0)
+    )
     assert abs((n - split.held_out_start) - n * held_out) <= 0.5
     assert abs((split.held_out_start - split.validation_start) - n * validation) <= 0.5
     assert split.training_end == split.validation_start - gap > 0
@@ -134,3 +138,19 @@ def test_a_part_without_a_step_is_refused(config: SplitConfig) -> None:
 def test_a_config_out_of_range_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         SplitConfig(**changes)
+
+
+@pytest.mark.parametrize(("n", "held_out"), [(35, 7), (36, 9), (39, 9), (100, 20)])
+def test_parts_given_as_shares_have_a_few_steps_where_there_are_enough_in_all(
+    n: int, held_out: int
+) -> None:
+    split = split_steps(weeks(n), SplitConfig(gap=0))
+    assert n - split.held_out_start == held_out
+    assert split.held_out_start - split.validation_start == max(round(0.15 * n), 9 * (n >= 36))
+
+
+def test_each_step_lies_in_the_part_that_its_windows_lie_in() -> None:
+    split = split_steps(weeks(60), SplitConfig(gap=2))
+    found = parts_of_steps(split, 60)
+    alone = find_windows(np.full((1, 60), 99), WindowConfig(length=1))
+    assert found.tolist() == split.parts(alone).tolist()

@@ -1,5 +1,6 @@
 """Laws of the summary: it says what the run came to, whatever the names in it look like."""
 
+import json
 import shutil
 from dataclasses import replace
 from io import StringIO
@@ -55,21 +56,53 @@ def test_the_summary_has_the_verdict_and_every_comparison(whole: WholeRun) -> No
     assert diagnosis.sentence in text
     assert whole.result.model.model_id in text
     for name, error, ratio in diagnosis.rows():
-        assert lines_with(text, name) == [[*name.split(), f"{error:.4f}", f"{ratio:.3f}"]]
+        wanted = [*name.split(), f"{error:.4f}", f"{ratio:.3f}"]
+        assert lines_with(text, name).count(wanted) == 1
+
+
+def test_the_summary_has_every_scorer_those_first_that_find_most(whole: WholeRun) -> None:
+    rows = json.loads((whole.result.publication.latest / "baselines.json").read_text())
+    found = {(row["scorer"], row["anomalies"]): f"{row['average_precision']:.2f}" for row in rows}
+    text = text_of(whole.result)
+    lines = text[text.index("Anomalies injected") : text.index("Written")].splitlines()
+    kinds, shown = lines[1].split(), []
+    assert kinds[0] == "all"
+    for scorer in {name for name, _ in found}:
+        cells = [found.get((scorer, kind), "–") for kind in kinds]
+        (line,) = (line for line in lines if line.split() == [*scorer.split(), *cells])
+        shown.append((lines.index(line), -float(found[scorer, "all"])))
+    assert len(shown) > 10
+    by_place = [figure for _, figure in sorted(shown)]
+    assert by_place == sorted(by_place)
+
+
+def test_a_run_into_which_nothing_could_be_injected_says_so(
+    whole: WholeRun, tmp_path: Path
+) -> None:
+    published = tmp_path / "published"
+    shutil.copytree(whole.result.publication.folder, published)
+    (published / "baselines.json").write_text("[]")
+    publication = replace(whole.result.publication, folder=published, latest=published)
+    text = text_of(replace(whole.result, publication=publication))
+    assert "no anomalies were injected" in text
 
 
 def test_the_summary_has_the_steps_that_stand_out_in_order(whole: WholeRun) -> None:
     steps = pl.read_parquet(whole.result.publication.latest / "step_errors.parquet")
     text = text_of(whole.result)
     places = []
-    for row in steps.drop_nulls("error").top_k(ROWS_SHOWN, by="error").iter_rows(named=True):
+    for row in steps.drop_nulls("score").top_k(ROWS_SHOWN, by="score").iter_rows(named=True):
         (line,) = (
             line
             for line in text.splitlines()
             if row["entity"] in line and str(row["step_start"]) in line
         )
-        assert f"{row['error']:.2f}" in line.split()
-        assert row["top_features"][0]["label"] in line
+        assert f"{row['score']:.1f}" in line.split()
+        assert f"{row['p_value']:.1g}" in line.split()
+        assert f"{row['strangeness']:.1f}" in line.split()
+        first = row["drivers"][0]
+        assert f"{first['label']}: {first['events']:,} events, " in line
+        assert line.rstrip().endswith(f" {first['expected_events']:.1f} expected")
         places.append(text.index(line))
     assert places == sorted(places)
 
@@ -84,6 +117,16 @@ def test_the_summary_says_what_is_written_and_where(whole: WholeRun) -> None:
         assert lines_with(text, path.name) == [
             [path.name, rows, f"{path.stat().st_size // 1024:,}"]
         ]
+
+
+def test_a_step_without_drivers_is_told_so(whole: WholeRun, tmp_path: Path) -> None:
+    published = tmp_path / "published"
+    shutil.copytree(whole.result.publication.folder, published)
+    path = published / "step_errors.parquet"
+    pl.read_parquet(path).with_columns(drivers=pl.col("drivers").list.head(0)).write_parquet(path)
+    publication = replace(whole.result.publication, folder=published, latest=published)
+    text = text_of(replace(whole.result, publication=publication))
+    assert text.count("no kind of event is more frequent than expected") == ROWS_SHOWN
 
 
 def test_what_was_there_already_is_called_so(whole: WholeRun) -> None:
@@ -109,7 +152,7 @@ def test_hostile_names_are_printed_as_they_are(whole: WholeRun, tmp_path: Path) 
     errors = pl.read_parquet(published / "step_errors.parquet")
     named = errors.with_columns(
         entity=pl.lit(HOSTILE),
-        top_features=pl.col("top_features").list.eval(
+        drivers=pl.col("drivers").list.eval(
             pl.element().struct.with_fields(label=pl.lit(f"label {HOSTILE}"))
         ),
     )

@@ -77,25 +77,61 @@ def test_the_same_seed_gives_the_same_losses_bit_for_bit() -> None:
         assert torch.equal(tensor, same.model.state_dict()[name])
 
 
-def test_values_left_out_of_the_input_are_drawn_by_the_seed() -> None:
-    one, same = fit(seed=3, input_dropout=0.3), fit(seed=3, input_dropout=0.3)
+WHAT_IS_LEFT_OUT = pytest.mark.parametrize("option", ["input_dropout", "hidden_newest"])
+
+
+@WHAT_IS_LEFT_OUT
+def test_what_is_left_out_of_the_input_is_drawn_by_the_seed(option: str) -> None:
+    one, same = fit(seed=3, **{option: 0.3}), fit(seed=3, **{option: 0.3})
     assert losses(one) == losses(same)
     assert losses(one) != losses(fit(seed=3))
 
 
-def test_nothing_is_left_out_of_the_input_in_validation() -> None:
-    trained = fit(input_dropout=0.5)
+@WHAT_IS_LEFT_OUT
+def test_nothing_is_left_out_of_the_input_in_validation(option: str) -> None:
+    trained = fit(**{option: 0.5})
     assert naive_validation_loss(trained) == pytest.approx(trained.best_validation_loss, rel=1e-5)
+
+
+def test_of_a_share_of_the_windows_the_newest_step_is_hidden_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[torch.Tensor] = []
+    forward = LSTMAutoencoder.forward
+
+    def recorded(self: LSTMAutoencoder, x: torch.Tensor, **options: Any) -> torch.Tensor:
+        if self.training:
+            seen.append(x)
+        return forward(self, x, **options)
+
+    monkeypatch.setattr(LSTMAutoencoder, "forward", recorded)
+    fit(epochs=20, patience=20, hidden_newest=0.3)
+    cube, observed = panel()
+    whole = {naive.window(cube, row, LENGTH)[:-1].tobytes(): row for row in rows(0, 21)}
+    n_hidden, of_epoch, n_known = 0, [0] * 20, 0
+    windows = torch.cat(seen).numpy()
+    assert len(windows) == 20 * len(rows(0, 21))
+    for place, window in enumerate(windows):
+        entity, start = whole[window[:-1].tobytes()]
+        newest = start + LENGTH - 1
+        if not observed[entity, newest]:
+            continue
+        is_hidden = not window[-1].any()
+        assert is_hidden or np.array_equal(window[-1], cube[entity, newest])
+        n_known, n_hidden = n_known + 1, n_hidden + is_hidden
+        of_epoch[place // len(rows(0, 21))] += is_hidden
+    assert n_hidden / n_known == pytest.approx(0.3, abs=0.05)
+    assert len(set(of_epoch)) > 3
 
 
 STACK = AutoencoderConfig(hidden_sizes=(4, 3), latent_size=3, dropout=0.5)
 
 
 def test_training_leaves_the_global_generator_alone_and_does_not_depend_on_it() -> None:
-    first = fit(STACK, epochs=1, input_dropout=0.2)
+    first = fit(STACK, epochs=1, input_dropout=0.2, hidden_newest=0.5)
     torch.rand(1)
     before = torch.random.get_rng_state()
-    second = fit(STACK, epochs=1, input_dropout=0.2)
+    second = fit(STACK, epochs=1, input_dropout=0.2, hidden_newest=0.5)
     assert torch.equal(torch.random.get_rng_state(), before)
     assert losses(first) == losses(second)
 
@@ -239,8 +275,8 @@ def test_bfloat16_trains_and_weights_stay_float32() -> None:
 
 @pytest.mark.parametrize("loss", ["mse", "huber", "l1"])
 def test_the_returned_weights_have_the_best_loss_of_the_history(loss: str) -> None:
-    # A learning rate so large that the last epoch is not the best.
-    trained = fit(loss=loss, epochs=12, learning_rate=0.3, min_delta=0.0)
+    # Ended by patience, so that the last epoch is not the best.
+    trained = fit(loss=loss, epochs=200, learning_rate=0.3, patience=2, min_delta=0.0)
     history = [report.validation_loss for report in trained.history]
     assert trained.best_validation_loss == min(history)
     assert trained.best_epoch < len(history)
@@ -414,6 +450,8 @@ def test_arrays_that_break_the_contract_are_refused_before_training() -> None:
         {"min_delta": 1.0},
         {"input_dropout": 1.0},
         {"input_dropout": -0.1},
+        {"hidden_newest": 1.0},
+        {"hidden_newest": -0.1},
         {"seed": -1},
         {"device": "tpu"},
     ],

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from features.transforms import Standardiser, TransformConfig, difference, undifference
-from tests import naive
+from features.transforms import Prior, Standardiser, TransformConfig, difference, undifference
+from tests import naive, naive_representation
 
 SHAPES = st.tuples(st.integers(1, 3), st.integers(1, 9), st.integers(1, 4))
 KINDS: tuple[Literal["entity", "feature", "none"], ...] = ("entity", "feature", "none")
@@ -193,6 +193,104 @@ def test_values_that_never_vary_become_zero_or_stay(kind: Any) -> None:
     fitted = Standardiser.fit(values, observed, TransformConfig(standardise=kind))
     wanted = values if kind == "none" else np.zeros_like(values)
     np.testing.assert_allclose(fitted.transform(values, observed), wanted, atol=1e-6)
+
+
+# What is known beforehand
+
+
+@st.composite
+def known_beforehand(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, Prior]:
+    """Draw values, which of them are observed, and a prior with a mean, noise and levels."""
+    values, observed = draw(observed_values())
+    observed[0, 0], values[0, 0] = True, 0.5
+    n_entities, n_steps, n_features = values.shape
+    mean = draw(
+        arrays.arrays(np.float32, (n_entities, n_features), elements=st.floats(0, 9, width=32))
+    )
+    level = draw(
+        arrays.arrays(np.float32, (n_entities, n_steps), elements=st.floats(0.25, 4, width=32))
+    )
+    return values, observed, Prior(mean=mean, noise=draw(st.sampled_from([0.01, 0.5])), level=level)
+
+
+@settings(max_examples=100, deadline=None)
+@given(drawn=known_beforehand())
+def test_statistics_by_entity_are_those_computed_one_by_one(
+    drawn: tuple[np.ndarray, np.ndarray, Prior],
+) -> None:
+    values, observed, prior = drawn
+    fitted = Standardiser.fit(values, observed, prior=prior)
+    mean, scale = naive_representation.entity_statistics(
+        values, observed, prior.level, prior.mean, prior.noise
+    )
+    np.testing.assert_allclose(fitted.mean, mean, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(fitted.scale, scale, rtol=1e-4, atol=1e-5)
+    assert fitted.mean.dtype == fitted.scale.dtype == np.float32
+
+
+@settings(max_examples=60, deadline=None)
+@given(drawn=known_beforehand(), kind=st.sampled_from(["entity", "feature"]))
+def test_with_levels_too_the_inverse_of_transform_is_the_input_to_rounding(
+    drawn: tuple[np.ndarray, np.ndarray, Prior], kind: Literal["entity", "feature"]
+) -> None:
+    values, observed, prior = drawn
+    config = TransformConfig(standardise=kind)
+    fitted = Standardiser.fit(values, observed, config, prior=prior)
+    assert (fitted.scale >= np.float32(prior.noise)).all()
+    scaled = fitted.transform(values, observed)
+    assert scaled.dtype == np.float32
+    assert (scaled[~observed] == 0).all()
+    np.testing.assert_allclose(
+        fitted.inverse(scaled)[observed], values[observed], rtol=1e-4, atol=1e-4
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(drawn=known_beforehand(), kind=st.sampled_from(["entity", "feature"]))
+def test_levels_of_masked_steps_have_no_say_in_the_statistics(
+    drawn: tuple[np.ndarray, np.ndarray, Prior], kind: Literal["entity", "feature"]
+) -> None:
+    values, observed, prior = drawn
+    assert prior.level is not None
+    config = TransformConfig(standardise=kind)
+    one = Standardiser.fit(values, observed, config, prior=prior)
+    moved = np.where(observed, prior.level, 3 + prior.level)
+    other = Standardiser.fit(
+        values, observed, config, prior=Prior(mean=prior.mean, noise=prior.noise, level=moved)
+    )
+    assert np.array_equal(other.mean, one.mean)
+    assert np.array_equal(other.scale, one.scale)
+
+
+@pytest.mark.parametrize("kind", ["entity", "feature"])
+def test_values_that_follow_the_level_are_as_expected(kind: Any) -> None:
+    level = np.random.default_rng(0).uniform(0.5, 2, size=(3, 200)).astype(np.float32)
+    values = level[..., None] * np.float32([4, 0.5])
+    prior = Prior(mean=np.full((3, 2), [4, 0.5], np.float32), noise=0.5, level=level)
+    observed = np.ones((3, 200), bool)
+    config = TransformConfig(standardise=kind)
+    fitted = Standardiser.fit(values, observed, config, prior=prior)
+    np.testing.assert_allclose(fitted.transform(values, observed), 0, atol=1e-5)
+    np.testing.assert_allclose(fitted.inverse(np.zeros_like(values)), values, rtol=1e-5)
+    assert fitted.scale == pytest.approx(0.5)
+    plain = Standardiser.fit(values, observed, config)
+    assert np.abs(plain.transform(values, observed)).max() > 1
+
+
+def test_means_of_entities_are_shrunk_towards_what_is_known_of_each() -> None:
+    values = np.full((3, 30, 1), 9, np.float32)
+    observed = np.zeros((3, 30), bool)
+    observed[0], observed[1, 0] = True, True
+    fitted = Standardiser.fit(values, observed, prior=Prior(mean=np.float32([[1], [2], [3]])))
+    assert fitted.mean[:, 0].tolist() == pytest.approx([(270 + 10) / 40, (9 + 20) / 11, 3])
+
+
+def test_left_as_they_are_values_have_neither_level_nor_noise() -> None:
+    values, observed = wavy(2, 9)
+    prior = Prior(mean=np.ones((2, 3), np.float32), noise=7, level=np.full((2, 9), 3, np.float32))
+    fitted = Standardiser.fit(values, observed, TransformConfig(standardise="none"), prior=prior)
+    assert fitted.level is None
+    assert np.array_equal(fitted.transform(values, observed), values)
 
 
 def test_nothing_observed_is_refused() -> None:

@@ -18,7 +18,7 @@ CONFIGS = st.builds(
     WindowConfig,
     length=st.integers(1, 6),
     stride=st.integers(1, 4),
-    min_step_events=st.integers(1, 8),
+    min_step_events=st.integers(0, 8),
     min_window_events=st.integers(1, 120),
     min_observed=st.sampled_from([0.01, 0.3, 0.5, 0.6, 2 / 3, 1.0]),
 )
@@ -84,6 +84,15 @@ def test_observed_steps_have_at_least_the_events_asked_for() -> None:
     assert observed_steps(exposure, config).tolist() == [[False, True, True], [False, True, False]]
 
 
+def test_with_no_events_asked_for_every_step_is_observed_and_silence_breaks_no_window() -> None:
+    exposure = np.array([[90, 0, 0, 0, 0, 0]])
+    config = WindowConfig(length=4, min_step_events=0, min_observed=1)
+    assert observed_steps(exposure, config).all()
+    assert find_windows(exposure, config).index.tolist() == [[0, 0]]
+    one = WindowConfig(length=4, min_step_events=1, min_observed=1)
+    assert len(find_windows(exposure, one)) == 0
+
+
 def test_where_keeps_index_and_exposure_together() -> None:
     found = find_windows(np.array([[50, 60, 70, 80]]), WindowConfig(length=2))
     kept = found.where(np.array([True, False, True]))
@@ -121,7 +130,7 @@ def test_exposure_of_another_shape_is_refused() -> None:
     [
         {"length": 0},
         {"stride": 0},
-        {"min_step_events": 0},
+        {"min_step_events": -1},
         {"min_window_events": 0},
         {"min_observed": 0.0},
         {"min_observed": 1.1},

@@ -1,37 +1,26 @@
-"""The command line: ``foreshock run``, ``config``, ``sample`` and ``experiments``."""
+"""The command line: ``foreshock run``, ``config``, ``sample`` and ``experiments``; `cli_scores`."""
 
 import os
 import sys
-import tomllib
-from importlib.metadata import version as version_of
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from cyclopts import App, Parameter
-from rich.console import Console
+from cyclopts import Parameter
 
-app = App(
-    name="foreshock",
-    help="Embeddings and reconstruction errors for event time series.",
-    version=lambda: version_of("foreshock"),
+from flows import cli_scores
+from flows.cli_parts import (
+    BAD_INPUT,
+    FAILED,
+    ConfigFile,
+    Settings,
+    Source,
+    app,
+    load,
+    prepare_prefect,
+    say,
 )
 
-BAD_INPUT = 2
-FAILED = 1
-
-Settings = Annotated[
-    list[str] | None,
-    Parameter(
-        name="--set",
-        help="Any key of the configuration, such as --set training.epochs=20. Repeatable.",
-        negative=(),
-    ),
-]
-ConfigFile = Annotated[Path | None, Parameter(help="A TOML file; `foreshock config` writes one.")]
-Source = Annotated[
-    list[Path] | None,
-    Parameter(help="Folder of ICEWS files, or such a file. Repeatable.", negative=()),
-]
+__all__ = ["app", "cli_scores", "main"]
 
 
 @app.command
@@ -50,16 +39,16 @@ def run(
     """
     from flows.sources import find_files  # noqa: PLC0415
 
-    settings = _load(config, source, data, entity, step, set_)
+    settings = load(config, source, data, entity, step, set_)
     find_files(settings.source)
-    _prepare_prefect(settings.data)
+    prepare_prefect(settings.data)
     from flows.pipeline import run as pipeline  # noqa: PLC0415
     from flows.summary import print_summary  # noqa: PLC0415
 
     try:
         result = pipeline(settings)
     except Exception as error:
-        _say(f"the run failed: {error}")
+        say(f"the run failed: {error}")
         return FAILED
     print_summary(result)
     return 0
@@ -76,7 +65,7 @@ def config(
     set_: Settings = None,
 ) -> int:
     """Print the whole configuration, defaults included, as TOML for ``run --config``."""
-    settings = _load(config, source or ([] if config else [Path("raw")]), data, entity, step, set_)
+    settings = load(config, source or ([] if config else [Path("raw")]), data, entity, step, set_)
     sys.stdout.write(settings.to_toml())
     return 0
 
@@ -110,14 +99,14 @@ def experiments(
 
     make = ExperimentsConfig.quick if quick else ExperimentsConfig
     settings = make(data=data, seeds=seeds)
-    _prepare_prefect(data)
+    prepare_prefect(data)
     from flows.experiments import experiments as flow  # noqa: PLC0415
     from flows.experiments import print_goals  # noqa: PLC0415
 
     try:
         result = flow(settings)
     except Exception as error:
-        _say(f"the experiments failed: {error}")
+        say(f"the experiments failed: {error}")
         return FAILED
     print_goals(result)
     return 0 if result.all_reached else FAILED
@@ -129,56 +118,8 @@ def main() -> None:
     try:
         sys.exit(app(result_action="return_value"))
     except (ValueError, OSError) as error:
-        _say(str(error))
+        say(str(error))
         sys.exit(BAD_INPUT)
-
-
-def _load(
-    file: Path | None,
-    source: list[Path] | None,
-    data: Path | None,
-    entity: str | None,
-    step: str | None,
-    settings: list[str] | None,
-) -> Any:
-    from flows.config import RunConfig  # noqa: PLC0415
-
-    given = {"source": source or None, "data": data, "entity": entity, "step": step}
-    overrides = {key: value for key, value in given.items() if value is not None}
-    return RunConfig.load(file, overrides | dict(map(_setting, settings or [])))
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    key, equals, value = text.partition("=")
-    if not equals:
-        msg = f"--set {text}: expected key=value, such as --set training.epochs=20"
-        raise ValueError(msg)
-    try:
-        return key.strip(), tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return key.strip(), value.strip()
-
-
-def _prepare_prefect(data: Path) -> None:
-    """Keep Prefect's state with the data and its embedded server quiet, unless told otherwise.
-
-    Must come before the first import of prefect, which reads the environment then.
-    """
-    data.mkdir(parents=True, exist_ok=True)
-    defaults = {
-        "PREFECT_HOME": str((data / "prefect").absolute()),
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "DO_NOT_TRACK": "1",
-        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-        "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",
-        "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
-    }
-    for name, value in defaults.items():
-        os.environ.setdefault(name, value)
-
-
-def _say(message: str) -> None:
-    Console(stderr=True).print(f"foreshock: {message}", style="red", markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from features.sample import SampleConfig
-from flows.cli import _setting, app, main
+from flows.cli import app, main
+from flows.cli_parts import setting
 from flows.config import RunConfig
+from tests.icews_files import WholeRun
 
 pytestmark = pytest.mark.filterwarnings("ignore:Cyclopts application invoked without tokens")
 
@@ -39,7 +41,7 @@ def test_help_imports_neither_torch_nor_prefect_nor_polars() -> None:
     )
     text, _, heavy = done.stdout.strip().rpartition("\n")
     assert json.loads(heavy) == []
-    for word in ("run", "config", "sample", "--set", "--source"):
+    for word in ("run", "config", "sample", "evaluate", "compare", "--set", "--source"):
         assert word in text
 
 
@@ -90,7 +92,7 @@ def test_the_printed_configuration_loads_as_the_same(
     ],
 )
 def test_a_setting_is_a_toml_value_or_else_text(text: str, key: str, value: object) -> None:
-    assert _setting(text) == (key, value)
+    assert setting(text) == (key, value)
 
 
 @pytest.mark.parametrize(
@@ -102,6 +104,13 @@ def test_a_setting_is_a_toml_value_or_else_text(text: str, key: str, value: obje
         (["config", "--config", "nowhere.toml"], "nowhere.toml can't be read"),
         (["run"], "source: Field required"),
         (["run", "--source", "raw", "--set", "windows.length=0"], "length=0: expected at least 1"),
+        (["compare", "--source", "raw", "--representation", "polar"], "polar"),
+        (["compare", "--source", "data/sample", "--events", "nowhere.csv"], "nowhere.csv"),
+        (["evaluate", "--events", "nowhere.csv"], "no file of events at nowhere.csv"),
+        (["evaluate", "--events", "x.csv", "--part", "future"], "part='future': expected one of"),
+        (["evaluate", "--events", "x.csv", "--since", "May"], "'May' is no day"),
+        (["benchmark", "nowhere.npz"], "nowhere.npz"),
+        (["explain", "Kenya", "--data", "nowhere"], "nothing is published in nowhere/published"),
     ],
 )
 def test_a_wrong_input_is_said_on_stderr_with_exit_code_2(
@@ -125,6 +134,21 @@ def test_a_source_that_is_not_there_starts_no_run(tmp_path: Path) -> None:
         f"foreshock: source {tmp_path}/[red]no[/red] does not exist: expected a folder of ICEWS "
         "files, or such files\n"
     )
+
+
+def test_an_explanation_is_printed_and_drawn(
+    whole: WholeRun,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plot = tmp_path / "kestria.png"
+    arguments = ("explain", "Kestria", "--data", whole.config.data, "--plot", plot, "--steps", "2")
+    assert say(monkeypatch, *arguments) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("Kestria, ")
+    assert said.count(" events, ") >= 2
+    assert plot.read_bytes().startswith(b"\x89PNG")
 
 
 def test_an_unknown_option_or_command_is_an_error() -> None:

@@ -90,9 +90,12 @@ def explain(
     data: Annotated[Path, Parameter(help="Folder that a run wrote to.")] = Path("data/lake"),
     steps: Annotated[int, Parameter(help="How many steps are explained in words.")] = 5,
     plot: Annotated[Path | None, Parameter(help="PNG to draw the explanation to.")] = None,
+    calibration: Annotated[
+        Path | None, Parameter(help="PNG to draw to how many alarms there are for how many asked.")
+    ] = None,
 ) -> int:
     """Say why steps of ENTITY stand out: observed and expected events, and the volume's part."""
-    from flows.explain import draw_explanation  # noqa: PLC0415
+    from flows.explain import draw_calibration, draw_explanation  # noqa: PLC0415
     from flows.explain import explain as explained  # noqa: PLC0415
 
     published = data / "published" / name / "latest"
@@ -104,6 +107,9 @@ def explain(
     if plot is not None:
         draw_explanation(found).savefig(plot)
         say_written(plot)
+    if calibration is not None:
+        draw_calibration(published).savefig(calibration)
+        say_written(calibration)
     return 0
 
 

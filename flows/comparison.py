@@ -1,6 +1,6 @@
 """The flow that compares every representation and scorer by dated events and injected anomalies."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,18 +14,24 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
-from features.dated_events import read_dated_events
+from features.dated_events import DatedEvents, read_dated_events
 from flows.aggregate import FeatureSet, aggregate
 from flows.comparison_grid import ComparisonConfig, RecallRow
 from flows.comparison_table import report
 from flows.config import RunConfig
-from flows.event_recall import CubeJudge, Recalled
+from flows.evaluation_scores import (
+    ColumnRecall,
+    evaluate_scores,
+    frame_of_steps,
+    require_match,
+)
 from flows.ingest import ingest
 from flows.injected import InjectedRow, can_inject, detect_injected
 from flows.learning import LearningData, learning_data
+from flows.products import step_ends
 from flows.progress import progress
 from flows.publishing import publishing
-from flows.scorers import all_scores
+from flows.scorers import DEFAULT_SCORER, all_scores
 from models import LSTMAutoencoder, train
 
 RECALL: Final = "recall.parquet"
@@ -99,13 +105,16 @@ def compare_one(
     """Train one model, score with it and the baselines, and judge them."""
     run = config.run_of(representation, seed)
     cube, vocabulary = features.cube(run.windows), features.vocabulary()
+    events = None if config.events is None else read_dated_events(config.events)
+    if events is not None:
+        require_match(cube.entities, events)
     data = learning_data(cube, vocabulary, run)
     model = _train(data, run)
-    scores = all_scores(model, data, run)
     recalls: list[RecallRow] = []
-    if config.events is not None:
-        judge = CubeJudge.of(cube, read_dated_events(config.events))
-        recalls = _recalls(scores, judge, data, representation, seed, config.repetitions)
+    if events is not None:
+        scores = all_scores(model, data, run)
+        for part, found in judge_parts(scores, data, events, config.repetitions):
+            recalls.append(_row(found, representation, seed, part))
     injected: list[InjectedRow] = []
     if can_inject(vocabulary):
         injected = detect_injected(
@@ -153,44 +162,41 @@ def _train(data: LearningData, config: RunConfig) -> LSTMAutoencoder:
     ).model
 
 
-def _recalls(
-    scores: Mapping[str, Floats],
-    judge: CubeJudge,
-    data: LearningData,
-    representation: str,
-    seed: int,
-    repetitions: int,
-) -> list[RecallRow]:
-    start = data.prepared.split.held_out_start
-    parts: dict[str, slice] = {
-        "all": slice(None),
-        "past": slice(start),
-        "future": slice(start, None),
+def judge_parts(
+    scores: Mapping[str, Floats], data: LearningData, events: DatedEvents, repetitions: int
+) -> Iterator[tuple[str, ColumnRecall]]:
+    """Yield what each scorer finds of the events in all steps, the past and the future.
+
+    All are judged on the steps that the model judges, or they would be ranked among others.
+    """
+    cube, judged = data.cube, ~np.isnan(scores[DEFAULT_SCORER])
+    known = {
+        name: np.where(judged, values, np.float32(np.nan))
+        for name, values in scores.items()
+        if not np.isnan(values[judged]).all()
     }
-    # All are judged on the steps that the model judges, or they would be ranked among others.
-    judged = ~np.isnan(scores["score"])
-    rows = []
-    for name, values in scores.items():
-        if np.isnan(values[judged]).all():
-            continue
-        for part, steps in parts.items():
-            found = judge.judge(
-                np.where(judged, values, np.nan),
-                steps,
-                repetitions=repetitions,
-                min_rows=MIN_ROWS[part],
-            )
-            if found.plain.n_scored and found.matched.n_scored:
-                rows.append(_row(found, representation, name, seed, part))
-    return rows
+    ends = step_ends(cube).to_numpy()
+    frame = frame_of_steps(cube.entities, cube.steps, ends, known, n_events=cube.exposure)
+    held_out = pl.col("step_start") >= cube.steps[data.prepared.split.held_out_start].item()
+    for part, rows in {"all": pl.lit(value=True), "past": ~held_out, "future": held_out}.items():
+        for found in evaluate_scores(
+            frame.filter(rows),
+            list(known),
+            events,
+            repetitions=repetitions,
+            min_rows=MIN_ROWS[part],
+        ):
+            if found.plain.n_scored and found.matched is not None and found.matched.n_scored:
+                yield part, found
 
 
-def _row(found: Recalled, representation: str, scorer: str, seed: int, steps: str) -> RecallRow:
+def _row(found: ColumnRecall, representation: str, seed: int, steps: str) -> RecallRow:
     plain, matched = found.plain, found.matched
+    assert matched is not None
     (one, two, five), (m_one, m_two, m_five) = plain.tops, matched.tops
     return RecallRow(
         representation=representation,
-        scorer=scorer,
+        scorer=found.column,
         seed=seed,
         steps=steps,
         n_scored=plain.n_scored,

@@ -174,8 +174,8 @@ DATASETS: Final[dict[str, tuple[Column, ...]]] = {
             "drivers",
             "list<struct<feature: string, label: string, events: int32, expected_events: float, "
             "proportion: float, share: float>>",
-            "the kinds of event with the largest part in the score: how many there are, how many "
-            "were expected, their proportion of the step's events, and their part among kinds",
+            "the kinds of event with the largest part in the step's own surplus: how many there "
+            "are, how many were expected, their proportion of the step's events, and their part",
         ),
     ),
 }

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from features.dated_events import DatedEvents, match_entities
 from features.score_series import ScoreSeries, score_series
-from flows.event_recall import dated_events
-from models.crisis_outcomes import EventRecall
+from models.crisis_outcomes import DatedEvent, EventRecall
 from models.crisis_recall import evaluate_events
 from models.ranked_series import EntitySeries
 from models.volume_matching import volume_matched
@@ -63,7 +62,8 @@ def evaluate_scores(
     ----------
     scores
         ``entity``, ``step_start`` and ``step_end``, or ``window_start`` and ``window_end``, the
-        columns, and ``n_events`` if known. Rows without a score don't count for its column.
+        columns, and ``n_events`` if known. Rows without a score don't count for its column;
+        as a column itself, ``n_events`` is judged on the rows of the first one.
         `frame_of_steps` makes such a table of arrays.
     columns
         Which; higher is more anomalous.
@@ -106,7 +106,10 @@ def evaluate_scores(
     }
     rows = []
     for column in columns:
-        series = series_of(score_series(scores, column, last_step=last_step), events)
+        judged = scores
+        if column == VOLUME:  # it has a value in every row, and would be ranked among more
+            judged = scores.filter(pl.col(columns[0]).is_not_null())
+        series = series_of(score_series(judged, column, last_step=last_step), events)
         matched, correlation = None, None
         if VOLUME in scores.columns:
             by_volume = volume_matched(series)
@@ -180,6 +183,12 @@ def series_of(scores: ScoreSeries, events: DatedEvents) -> list[EntitySeries]:
         )
         for one in scores.entities
     ]
+
+
+def dated_events(events: DatedEvents) -> tuple[DatedEvent, ...]:
+    """Return the events of a table."""
+    columns = events.table.select("id", "entity", "start", "end", "kind", "label")
+    return tuple(DatedEvent(**row) for row in columns.iter_rows(named=True))
 
 
 def require_match(entities: Sequence[str] | pl.Series, events: DatedEvents) -> None:

@@ -62,7 +62,7 @@ class Drivers:
     positions
         int32 ``(E, S, K)``: features; -1 where the step has no score or fewer have a part.
     shares
-        float32 ``(E, S, K)``: parts of the score.
+        float32 ``(E, S, K)``: parts of the surplus of the step alone.
     events, expected_events
         float32 ``(E, S, K)``.
     volume_share
@@ -283,7 +283,8 @@ class _Judged:
 
     def _drive(self, found: NoiseResiduals, wanted: Floats, entities: slice) -> None:
         drivers, k = self.drivers, self.drivers.positions.shape[2]
-        parts = surge_parts(found.residuals[..., self._kinds])
+        # The step before may have had other kinds of event; those are its own drivers.
+        parts = surge_parts(found.residuals[..., self._kinds], with_two_steps=False)
         order = np.argsort(-parts, axis=-1, kind="stable")[..., :k]
         part = np.take_along_axis(parts, order, axis=-1)
         total = parts.sum(axis=-1, keepdims=True)

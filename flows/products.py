@@ -129,7 +129,7 @@ def _means_of_windows(steps: NDArray[np.float32], prepared: Prepared) -> NDArray
 def _windows(cube: Cube, prepared: Prepared) -> pa.Table:
     windows = prepared.windows
     entity, start = windows.index[:, 0], windows.index[:, 1]
-    ends = _step_ends(cube)
+    ends = step_ends(cube)
     frame = pl.DataFrame(
         {
             "entity": pl.Series(cube.entities, dtype=pl.String).gather(entity),
@@ -152,7 +152,8 @@ def _to_arrow(frame: pl.DataFrame) -> pa.Table:
     return table.cast(pa.schema(fields))
 
 
-def _step_ends(cube: Cube) -> pl.Series:
+def step_ends(cube: Cube) -> pl.Series:
+    """Return the last day of each step."""
     starts = pl.DataFrame({"step": pl.Series(cube.steps).cast(pl.Date)})
     return starts.select(
         pl.col("step").dt.offset_by(EVERY[cube.step]).dt.offset_by("-1d")
@@ -160,7 +161,7 @@ def _step_ends(cube: Cube) -> pl.Series:
 
 
 def _with_step_end(cube: Cube, table: pl.DataFrame) -> pl.DataFrame:
-    ends = _step_ends(cube).gather(np.tile(np.arange(len(cube.steps)), len(cube.entities)))
+    ends = step_ends(cube).gather(np.tile(np.arange(len(cube.steps)), len(cube.entities)))
     return table.select("entity", "step_start", pl.Series("step_end", ends), "n_events")
 
 

@@ -223,7 +223,7 @@ class Oracle:
 
     @cache  # noqa: B019
     def variance(self, e: int, f: int) -> float:
-        """Mean square of what was expected less what came, in training, and of ten more of noise."""
+        """Mean square of errors in training, and of ten more steps of sampling noise."""
         steps = range(self.prepared.split.training_end)
         squares = [
             (self.off(e, s, f) * self.scale(e, f)) ** 2 for s in steps if self.is_known(e, s)
@@ -272,7 +272,7 @@ class Oracle:
 
     def drivers(self, e: int, s: int) -> list[tuple[int, float, int, float]]:
         """Feature, share, events and expected events of each kind that has a part."""
-        parts = [(self.part(e, s, f, self.residual), f) for f in self.kinds]
+        parts = [(self.part(e, s, f, self.residual, two_steps=False), f) for f in self.kinds]
         total = sum(part for part, _ in parts)
         ordered = sorted((one for one in parts if one[0] > 0), key=lambda one: (-one[0], one[1]))
         return [

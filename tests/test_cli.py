@@ -142,13 +142,14 @@ def test_an_explanation_is_printed_and_drawn(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    plot = tmp_path / "kestria.png"
-    arguments = ("explain", "Kestria", "--data", whole.config.data, "--plot", plot, "--steps", "2")
-    assert say(monkeypatch, *arguments) == 0
+    plot, calibration = tmp_path / "kestria.png", tmp_path / "calibration.png"
+    where = ("--data", whole.config.data, "--plot", plot, "--calibration", calibration)
+    assert say(monkeypatch, "explain", "Kestria", *where, "--steps", "2") == 0
     said = capsys.readouterr().out
     assert said.startswith("Kestria, ")
     assert said.count(" events, ") >= 2
-    assert plot.read_bytes().startswith(b"\x89PNG")
+    for path in (plot, calibration):
+        assert path.read_bytes().startswith(b"\x89PNG")
 
 
 def test_an_unknown_option_or_command_is_an_error() -> None:

@@ -1,21 +1,16 @@
 """Laws of the comparison: every scorer on the same steps, judged by the same events."""
 
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 import pytest
 from pydantic import ValidationError
 
-from features.cube import Cube
-from features.dated_events import read_dated_events
 from features.sample import CRISES
 from flows.comparison import INJECTED, RECALL, TABLE, ComparisonResult, compare
 from flows.comparison_grid import FIGURES, REPRESENTATIONS, ComparisonConfig
 from flows.config import RunConfig
-from flows.event_recall import CubeJudge
 from models.baseline_scorers import BASELINES, COUNT_BASELINES
 from tests.icews_files import SAMPLE
 
@@ -92,44 +87,6 @@ def test_the_report_shows_medians_of_what_is_in_the_tables(compared: ComparisonR
     injected = pl.read_parquet(compared.folder / INJECTED)
     assert injected["average_precision"].is_between(0, 1).all()
     assert "Anomalies injected" in table
-
-
-def test_a_part_without_events_says_so(tmp_path: Path) -> None:
-    judge = CubeJudge.of(small_cube(), read_dated_events(late_event(tmp_path)))
-    scores = np.zeros((1, 60), np.float32)
-    assert judge.judge(scores, slice(20), repetitions=5).plain.n_scored == 0
-
-
-def test_an_event_is_found_where_its_entity_scores_highest(tmp_path: Path) -> None:
-    cube = small_cube()
-    judge = CubeJudge.of(cube, read_dated_events(late_event(tmp_path)))
-    scores = np.random.default_rng(0).random((1, 60)).astype(np.float32)
-    scores[0, 50], scores[0, 3] = 9, np.nan
-    found = judge.judge(scores, slice(None), repetitions=50)
-    assert [top.recall for top in found.plain.tops] == [1, 1, 1]
-    assert found.matched.tops[2].recall == 1
-    missed = judge.judge(-scores, slice(None), repetitions=50)
-    assert missed.plain.tops[0].recall == 0
-
-
-def small_cube() -> Cube:
-    rng = np.random.default_rng(5)
-    return Cube(
-        values=np.ones((1, 60, 1), np.float32),
-        exposure=rng.integers(5, 50, (1, 60)),
-        entities=("Republic of Moldova",),
-        steps=np.datetime64("2018-01-01", "D") + 7 * np.arange(60),
-        features=("quad_a",),
-        blocks=("quad",),
-        step="week",
-    )
-
-
-def late_event(folder: Path) -> Path:
-    start = np.datetime64("2018-01-01", "D").item() + timedelta(weeks=50)
-    path = folder / "events.csv"
-    path.write_text(f"country,start\nMoldova,{start}\n")
-    return path
 
 
 @pytest.mark.parametrize(

@@ -258,7 +258,7 @@ def test_the_command_ends_with_1_where_a_goal_is_missed(
         goal = Goal(name="", published="", within=25, steps=(steps,), level_steps=(steps,))
         return flow.ExperimentsResult(folder=tmp_path, goals=(goal,))
 
-    monkeypatch.setattr("flows.cli._prepare_prefect", lambda data: None)
+    monkeypatch.setattr("flows.cli.prepare_prefect", lambda data: None)
     monkeypatch.setattr(flow, "experiments", stand_in)
     words = ["experiments", "--quick", "--seeds", "2", "--data", str(tmp_path)]
     assert app(words, result_action="return_value") == code

@@ -141,7 +141,11 @@ def _baselines_table(path: Path) -> RenderableType:
     chance = [_figure(found.get((scorers[0], kind)), "base_rate") for kind in kinds]
     table.add_row("chance", *chance, style="dim")
     title = "Anomalies injected into the held-out part: average precision"
-    return Group(_title(title), table)
+    note = (
+        "  each changes one or two kinds of event, or all volume; a score is made for breaks over "
+        "many kinds: `foreshock evaluate` judges it by dated events"
+    )
+    return Group(_title(title), table, Text(note, style="dim"))
 
 
 def _figure(row: dict[str, Any] | None, name: str) -> str:

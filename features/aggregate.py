@@ -32,13 +32,15 @@ country and once for its target's, if that is another; a dyad is a pair of diffe
 Step = Literal["day", "week", "month"]
 """How long a step is; weeks are ISO weeks, from Monday."""
 
-CategoryField = Literal["event_code", "source_sectors", "target_sectors"]
+CategoryField = Literal["event_code", "source_sectors", "target_sectors", "contexts"]
+"""A column of events whose categories are counted; all but the code are comma-separated lists."""
 
 EVERY: Final[dict[Step, str]] = {"day": "1d", "week": "1w", "month": "1mo"}
 INTENSITY_UNITS: Final = 1000
 """Intensities are summed as whole thousandths, so that no order of addition shows."""
 
 _BY: Final = ("entity", "step_start")
+_TOTALS: Final = ("n_events", "n_intensities", "intensity_sum")
 _COLUMNS: Final[dict[Entity, tuple[str, ...]]] = {
     "country": ("country",),
     "source_country": ("source_country",),
@@ -59,10 +61,11 @@ class Counts:
     Attributes
     ----------
     totals
-        ``entity``, ``step_start``, ``n_events`` and ``intensity_sum`` (thousandths).
+        ``entity``, ``step_start``, ``n_events``, ``n_intensities`` (events that have an intensity)
+        and ``intensity_sum`` (of these, in thousandths).
     categories
         ``entity``, ``step_start``, ``field``, ``category`` and ``n_events``. An event with two
-        sectors counts in both.
+        sectors or contexts counts in both.
     """
 
     totals: pl.DataFrame
@@ -81,7 +84,8 @@ def count_events(
     Parameters
     ----------
     events
-        Canonical events; only the columns needed are read.
+        Canonical events; only the columns needed are read. Their codes may be an enumeration or
+        text, and any or all intensities may be null.
     entity, step
         What is counted together. Events whose entity is absent are not counted.
     fields
@@ -90,7 +94,8 @@ def count_events(
     Returns
     -------
     Counts
-        Sorted by entity, step, field and category.
+        Sorted by entity, step, field and category: the same events in another order have the same
+        counts, byte for byte.
 
     Examples
     --------
@@ -100,23 +105,23 @@ def count_events(
     ... })
     >>> counts = count_events(events, entity="country", step="week")
     >>> counts.totals.rows()
-    [('Mali', datetime.date(2018, 10, 1), 2, -8100)]
+    [('Mali', datetime.date(2018, 10, 1), 2, 2, -8100)]
     """
     _check_choices(entity, step)
     keyed = _with_entity(events, entity)
     grouped = (
         keyed.group_by("entity", step_start(pl.col("event_date"), step).alias(_BY[1]), "event_code")
-        .agg(pl.len().cast(pl.Int64).alias("n_events"), _intensity_units().sum())
+        .agg(*_totals())
         .collect(engine="streaming")
     )
     categories = [
         _by_category(grouped.rename({"event_code": "category"}), "event_code")
         if field == "event_code"
-        else _sector_counts(keyed, field, step)
+        else _list_counts(keyed, field, step)
         for field in fields
     ]
     return Counts(
-        totals=_added_up(grouped, _BY, ["n_events", "intensity_sum"]),
+        totals=_added_up(grouped, _BY, _TOTALS),
         categories=_added_up(pl.concat(categories), [*_BY, "field", "category"], ["n_events"]),
     )
 
@@ -135,7 +140,7 @@ def merge_counts(parts: Sequence[Counts]) -> Counts:
     totals = pl.concat([part.totals for part in parts])
     categories = pl.concat([part.categories for part in parts])
     return Counts(
-        totals=_added_up(totals, _BY, ["n_events", "intensity_sum"]),
+        totals=_added_up(totals, _BY, _TOTALS),
         categories=_added_up(categories, [*_BY, "field", "category"], ["n_events"]),
     )
 
@@ -190,9 +195,14 @@ def _entity_name(entity: Entity) -> pl.Expr:
     return pl.when(source != target).then(pl.concat_str(first, pl.lit("--"), second))
 
 
-def _intensity_units() -> pl.Expr:
-    units = (pl.col("intensity").cast(pl.Float64) * INTENSITY_UNITS).round().cast(pl.Int64)
-    return units.alias("intensity_sum")
+def _totals() -> list[pl.Expr]:
+    intensity = pl.col("intensity")
+    units = (intensity.cast(pl.Float64) * INTENSITY_UNITS).round().cast(pl.Int64)
+    return [
+        pl.len().cast(pl.Int64).alias("n_events"),
+        intensity.count().cast(pl.Int64).alias("n_intensities"),
+        units.sum().alias("intensity_sum"),
+    ]
 
 
 def _by_category(grouped: pl.DataFrame, field: CategoryField) -> pl.DataFrame:
@@ -201,16 +211,16 @@ def _by_category(grouped: pl.DataFrame, field: CategoryField) -> pl.DataFrame:
     )
 
 
-def _sector_counts(keyed: pl.LazyFrame, field: CategoryField, step: Step) -> pl.DataFrame:
-    """Count events by sector; the order of an actor's sectors and repeats mean nothing."""
-    sectors = pl.col("category").str.split(",").list.eval(pl.element().str.strip_chars())
+def _list_counts(keyed: pl.LazyFrame, field: CategoryField, step: Step) -> pl.DataFrame:
+    """Count events by the members of a list; its order and repeats in it mean nothing."""
+    members = pl.col("category").str.split(",").list.eval(pl.element().str.strip_chars())
     grouped = (
         keyed.filter(pl.col(field).is_not_null())
         .group_by("entity", "event_date", pl.col(field).alias("category"))
         .agg(pl.len().cast(pl.Int64).alias("n_events"))
         .collect(engine="streaming")
         .with_columns(
-            sectors.list.unique().alias("category"),
+            members.list.unique().alias("category"),
             step_start=step_start(pl.col("event_date"), step),
         )
         .explode("category")

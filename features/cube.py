@@ -13,15 +13,14 @@ import polars as pl
 from numpy.typing import NDArray
 
 from features.aggregate import INTENSITY_UNITS, CategoryField, Counts, Step, step_range
-from features.cameo import cameo_table
-from features.vocabulary import OTHER, Block, Vocabulary
+from features.ontology import OntologyName, ontology
+from features.vocabulary import LIST_FIELDS, OTHER, Block, Vocabulary
 
 _FIELD_OF_BLOCK: Final[dict[Block, CategoryField]] = {
     "event_type": "event_code",
     "quad": "event_code",
     "root": "event_code",
-    "source_sector": "source_sectors",
-    "target_sector": "target_sectors",
+    **LIST_FIELDS,
 }
 
 
@@ -141,7 +140,9 @@ def build_cube(
     )
 
 
-def build_exposure(counts: Counts, *, step: Step) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+def build_exposure(
+    counts: Counts, *, step: Step, first: date | None = None, last: date | None = None
+) -> tuple[tuple[str, ...], NDArray[np.int64]]:
     """Return all entities, sorted, and the events of each in each step, int64 ``(E, S)``.
 
     This is what `build_cube` would hold as its exposure, without the features: enough to tell
@@ -152,7 +153,7 @@ def build_exposure(counts: Counts, *, step: Step) -> tuple[tuple[str, ...], NDAr
     ValueError
         If there are no counts.
     """
-    placed = _Placement.of(counts, step, None, None, None)
+    placed = _Placement.of(counts, step, first, last, None)
     return tuple(placed.entities), placed.expose(counts)[0]
 
 
@@ -219,6 +220,7 @@ def _fill_shares(
     Counts are added in slices, so that little is held beside the cube; float32 holds every
     count below 2**24 exactly, and the division is done in float64.
     """
+    name = vocabulary.config.ontology
     blocks = [
         (block, field, positions)
         for block, field in _FIELD_OF_BLOCK.items()
@@ -226,7 +228,8 @@ def _fill_shares(
     ]
     for rows in counts.categories.iter_slices(_ROWS_AT_ONCE):
         for block, field, positions in blocks:
-            cells = placed.locate(_by_position(rows, block, field, positions))
+            of_field = rows.filter(pl.col("field") == field)
+            cells = placed.locate(_by_position(of_field, _position(block, positions, name)))
             position = cells.rows["position"].to_numpy()
             values[cells.e, cells.s, position] += cells.rows["n_events"].to_numpy()
     np.divide(
@@ -238,23 +241,20 @@ def _fill_shares(
     )
 
 
-def _by_position(
-    rows: pl.DataFrame, block: Block, field: CategoryField, positions: dict[str, int]
-) -> pl.DataFrame:
+def _by_position(rows: pl.DataFrame, position: pl.Expr) -> pl.DataFrame:
     return (
-        rows.filter(pl.col("field") == field)
-        .with_columns(position=_position(block, positions))
+        rows.with_columns(position=position)
         .filter(pl.col("position").is_not_null())
         .group_by("entity", "step_start", "position")
         .agg(pl.col("n_events").sum())
     )
 
 
-def _position(block: Block, positions: dict[str, int]) -> pl.Expr:
+def _position(block: Block, positions: dict[str, int], name: OntologyName) -> pl.Expr:
     """Return the feature of a category; event codes outside the vocabulary are ``other``."""
     category = pl.col("category")
     if block in {"quad", "root"}:
-        table = cameo_table()
+        table = ontology(name).table
         category = category.replace_strict(table["code"], table[block], default=None)
     default = positions[OTHER] if block == "event_type" else None
     return category.replace_strict(positions, default=default, return_dtype=pl.UInt32)
@@ -267,9 +267,9 @@ def _fill_scalars(
     vocabulary: Vocabulary,
 ) -> None:
     for position in vocabulary.positions("intensity").values():
-        mean = cells.rows["intensity_sum"].to_numpy() / (
-            INTENSITY_UNITS * cells.rows["n_events"].to_numpy()
-        )
+        # Without any intensity the sum is 0, and so is the mean, halfway between -10 and 10.
+        n = np.maximum(cells.rows["n_intensities"].to_numpy(), 1)
+        mean = cells.rows["intensity_sum"].to_numpy() / (INTENSITY_UNITS * n)
         values[cells.e, cells.s, position] = (mean + 10) / 20
     for position in vocabulary.positions("log_volume").values():
         values[:, :, position] = np.log1p(exposure)

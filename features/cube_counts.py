@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.aggregate import INTENSITY_UNITS
-from features.cameo import cameo_table
 from features.cube import Cube
-from features.vocabulary import OTHER, Block, Vocabulary
+from features.ontology import ontology
+from features.vocabulary import LIST_FIELDS, OTHER, Block, Vocabulary
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -85,20 +85,21 @@ def with_counts(cube: Cube, vocabulary: Vocabulary, counts: Ints) -> Cube:
     """Return the cube that would have been built, had there been these events instead.
 
     Steps whose counts are the cube's own keep their values, bit for bit. In the others quad
-    classes and roots follow from the codes by CAMEO, and the sum of intensities changes by the
-    codes' CAMEO intensities of the events that came or went. What an event in ``other`` is can't
-    be told from its code: the quad classes, the roots and the mean intensity of those in a step
-    are what the step's known codes leave over, and if their number changes, their composition is
-    kept, in whole events by largest remainders. A step that had none takes the composition of
-    ``other`` in the whole cube or, if there is none, that of all events.
+    classes and roots follow from the codes by the ontology, and the sum of intensities changes by
+    the ontology's intensities of the events that came or went; where there is no ontology, the
+    step's mean stays. What an event in ``other`` is can't be told from its code: the quad classes,
+    the roots and the mean intensity of those in a step are what the step's known codes leave over,
+    and if their number changes, their composition is kept, in whole events by largest remainders.
+    A step that had none takes the composition of ``other`` in the whole cube or, if there is none,
+    that of all events.
 
     Parameters
     ----------
     cube
         From `features.cube.build_cube`.
     vocabulary
-        The one that the cube was built with, without sectors: which actors the events would have
-        had isn't known.
+        The one that the cube was built with, without sectors and contexts: which of them the
+        events would have had isn't known.
     counts
         int64 ``(E, S, F)`` in the order of `counts_of`. A step may become empty: its values are
         then NaN, as in any cube.
@@ -111,9 +112,9 @@ def with_counts(cube: Cube, vocabulary: Vocabulary, counts: Ints) -> Cube:
     Raises
     ------
     ValueError
-        As `counts_of`; if the vocabulary has a block of sectors or a code that isn't in CAMEO;
-        if the shape or dtype of `counts` is wrong or one is negative; or if quad classes or
-        roots aren't those of the codes.
+        As `counts_of`; if the vocabulary has a block of sectors or contexts, or a code that isn't
+        in its ontology; if the shape or dtype of `counts` is wrong or one is negative; or if quad
+        classes or roots aren't those of the codes.
 
     Examples
     --------
@@ -133,11 +134,11 @@ def with_counts(cube: Cube, vocabulary: Vocabulary, counts: Ints) -> Cube:
     >>> with_counts(cube, vocabulary, 6 * counts_of(cube, vocabulary)).values.round(2).tolist()
     [[[1.0, 0.0, 0.0, 1.95...]]]
     """
-    sectors = [block for block in vocabulary.config.blocks if block.endswith("_sector")]
-    if sectors:
+    lists = [block for block in vocabulary.config.blocks if block in LIST_FIELDS]
+    if lists:
         msg = (
-            f"the vocabulary has {', '.join(sectors)}: the sectors of events that come or go "
-            "aren't known; fit one without these blocks and build the cube anew"
+            f"the vocabulary has {', '.join(lists)}: the sectors of events that come or go aren't "
+            "known, nor their contexts; fit one without these blocks and build the cube anew"
         )
         raise ValueError(msg)
     before = counts_of(cube, vocabulary)
@@ -181,7 +182,7 @@ def _grouped(
 ) -> Floats:
     """Return the events ``(K, G)`` of each quad class or root in the steps that change."""
     other = list(vocabulary.positions("event_type")).index(OTHER)
-    group = _cameo(vocabulary, block)
+    group = _of_ontology(vocabulary, block)
     belongs = (group[:, None] == np.array(list(vocabulary.positions(block)))).astype(np.float64)
     total = _block_counts(cube, vocabulary, block)
     # What is left over by the codes is the composition of ``other``.
@@ -221,30 +222,39 @@ def _intensity(
     cube: Cube, vocabulary: Vocabulary, before: Ints, counts: Ints, cells: Mask
 ) -> Floats:
     """Return the scaled mean intensity ``(K, 1)`` of the steps that change."""
-    other = list(vocabulary.positions("event_type")).index(OTHER)
-    units = np.rint(INTENSITY_UNITS * _cameo(vocabulary, "intensity").astype(np.float64))
-    of_code = units / INTENSITY_UNITS
+    of_code, unknown = _intensity_of_code(vocabulary)
     (position,) = vocabulary.positions("intensity").values()
     sums = np.nan_to_num(20 * cube.values[..., position].astype(np.float64) - 10) * cube.exposure
-    rest, n_other = sums - before @ of_code, before[..., other]
-    total, n_total = (rest, n_other) if n_other.any() else (sums, cube.exposure)
+    rest, n_rest = sums - before @ of_code, before[..., unknown].sum(axis=-1)
+    total, n_total = (rest, n_rest) if n_rest.any() else (sums, cube.exposure)
     common = total.sum() / max(n_total.sum(), 1)
-    own = np.where(n_other[cells] > 0, rest[cells] / np.maximum(n_other[cells], 1), common)
+    own = np.where(n_rest[cells] > 0, rest[cells] / np.maximum(n_rest[cells], 1), common)
     change = (counts - before)[cells]
-    new = sums[cells] + change @ of_code + change[:, other] * np.clip(own, -10, 10)
+    came = change[:, unknown].sum(axis=1)
+    new = sums[cells] + change @ of_code + came * np.clip(own, -10, 10)
     mean = np.clip(new / np.maximum(counts[cells].sum(axis=1), 1), -10, 10)
     scaled: Floats = ((mean + 10) / 20)[:, None]
     return scaled
 
 
-def _cameo(vocabulary: Vocabulary, column: str) -> NDArray[Any]:
-    """Return a column of the CAMEO table for each event type: "" or 0 for ``other``."""
-    table = cameo_table()
+def _intensity_of_code(vocabulary: Vocabulary) -> tuple[Floats, Mask]:
+    """Return the intensity of each event type ``(F,)``, 0 where it is unknown, and where it is."""
+    types = np.array(list(vocabulary.positions("event_type")))
+    if not ontology(vocabulary.config.ontology).has_codes:
+        return np.zeros(len(types)), np.ones(len(types), np.bool_)
+    units = np.rint(INTENSITY_UNITS * _of_ontology(vocabulary, "intensity").astype(np.float64))
+    return units / INTENSITY_UNITS, types == OTHER
+
+
+def _of_ontology(vocabulary: Vocabulary, column: str) -> NDArray[Any]:
+    """Return a column of the ontology's table for each event type: "" or 0 for ``other``."""
+    name = vocabulary.config.ontology
+    table = ontology(name).table
     of_code = dict(zip(table["code"], table[column], strict=True))
     codes = [code for code in vocabulary.positions("event_type") if code != OTHER]
     unknown = [code for code in codes if code not in of_code]
     if unknown:
-        msg = f"event codes {unknown[:5]} aren't in CAMEO: what they belong to isn't known"
+        msg = f"event codes {unknown[:5]} aren't in {name.upper()}: what they belong to isn't known"
         raise ValueError(msg)
     nothing = 0.0 if column == "intensity" else ""
     return np.array([of_code.get(code, nothing) for code in vocabulary.positions("event_type")])

@@ -4,7 +4,6 @@ The key of an event is (event id, event date): ids alone are used again. A yearl
 what daily files said of the days that it covers.
 """
 
-import re
 from collections.abc import Sequence
 from datetime import date
 from typing import Final
@@ -12,42 +11,44 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from features.icews import parse_file_name
 from features.ingest import StagedFile
 
 REPEATED_IN_FILE: Final = "repeated in file"
 REPEATED_ACROSS_FILES: Final = "repeated across files"
 SUPERSEDED: Final = "superseded"
+ANOTHER_REPORT: Final = "another report"
+DUPLICATE_REASONS: Final = (REPEATED_IN_FILE, REPEATED_ACROSS_FILES, SUPERSEDED, ANOTHER_REPORT)
+
+REPORT_KEY: Final = ("event_date", "source_name", "target_name", "event_code")
+"""What reports of one event on one day have in common."""
+
 _KEY: Final = ("event_id", "event_date")
 _LINES_AT_MOST: Final = 1 << 32
-DUPLICATE_REASONS: Final = (REPEATED_IN_FILE, REPEATED_ACROSS_FILES, SUPERSEDED)
 
 
-def precedence(names: Sequence[str]) -> list[str]:
+def precedence(files: Sequence[StagedFile]) -> list[str]:
     """Order files by whose word counts first, whatever order they arrived in.
 
     Yearly files before others, a later release before an earlier one, then by name.
 
     Examples
     --------
-    >>> precedence(
-    ...     ["20181004-icews-events.zip", "events.2018.20180930000000.tab", "a.tab",
-    ...      "events.2018.20190101000000.tab"]
-    ... )[:2]
-    ['events.2018.20190101000000.tab', 'events.2018.20180930000000.tab']
+    >>> daily = StagedFile(name="20181004-icews-events.zip", edition="daily")
+    >>> first, second = (
+    ...     StagedFile(name=f"events.2018.{day}.tab", edition="yearly", release=day)
+    ...     for day in ("20180930", "20190101")
+    ... )
+    >>> precedence([daily, first, second])
+    ['events.2018.20190101.tab', 'events.2018.20180930.tab', '20181004-icews-events.zip']
     """
-    yearly = {name for name in names if parse_file_name(name).edition == "yearly"}
-    return sorted(yearly, key=_newest_first) + sorted(set(names) - yearly)
-
-
-def _newest_first(name: str) -> tuple[int, str]:
-    """Order names ``events.YYYY.YYYYMMDD[hhmmss]…`` by their release, then by name."""
-    release = re.split(r"\D", name.split(".")[2])[0]
-    return -int(release.ljust(14, "0")), name
+    by_name = sorted(files, key=lambda file: file.name)
+    yearly = [file for file in by_name if file.edition == "yearly"]
+    yearly.sort(key=lambda file: file.release, reverse=True)
+    return [file.name for file in (*yearly, *(f for f in by_name if f.edition != "yearly"))]
 
 
 def resolve_duplicates(
-    rows: pl.DataFrame, files: Sequence[StagedFile]
+    rows: pl.DataFrame, files: Sequence[StagedFile], *, one_report_a_day: bool = False
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Part the valid rows of some days into events and duplicates.
 
@@ -60,24 +61,39 @@ def resolve_duplicates(
         Canonical rows with ``event_id``, ``event_date``, ``file`` and ``line``.
     files
         The accounts of every file that is in the lake.
+    one_report_a_day
+        Whether, of events with the same `REPORT_KEY`, only the first counts. One whose source or
+        target has no name is no report of another. `rows` must have these columns then.
 
     Returns
     -------
     events, duplicates
-        Both sorted by date, file precedence and line; ``duplicates`` has a ``reason`` more:
-        `SUPERSEDED`, `REPEATED_IN_FILE` or `REPEATED_ACROSS_FILES`.
+        Both sorted by date, file precedence and line. ``duplicates`` has two columns more:
+        ``reason``, one of `DUPLICATE_REASONS`, and ``superseded_by``, the file that replaces a row
+        which is `SUPERSEDED`.
     """
-    order = precedence([file.name for file in files])
+    order = precedence(files)
     rows = _in_order(rows, order)
-    superseded = _superseded(rows, files, order)
+    by = _superseded_by(rows, files, order)
+    superseded = by.is_not_null()
     live = rows.filter(~superseded) if superseded.any() else rows
     repeats = _repeats(live)
-    if live.height == rows.height and not repeats.any():
-        return rows, rows.clear().with_columns(reason=pl.lit(None, pl.String))
-    replaced = rows.filter(superseded).with_columns(reason=pl.lit(SUPERSEDED))
-    events = live.filter(~repeats)
-    repeated = _explain(live.filter(repeats), events)
-    return events, pl.concat([repeated, replaced]).sort("event_date", "file", "line")
+    events = live.filter(~repeats) if repeats.any() else live
+    reports = _further_reports(events) if one_report_a_day else None
+    none = pl.lit(None, pl.String).alias("superseded_by")
+    if events.height == rows.height and reports is None:
+        return rows, rows.clear().with_columns(none.alias("reason"), none)
+    parts = [
+        _explain(live.filter(repeats), events).with_columns(none),
+        rows.with_columns(by).filter(superseded).with_columns(reason=pl.lit(SUPERSEDED)),
+    ]
+    if reports is not None:
+        further = events.filter(reports)
+        parts.append(further.with_columns(none, reason=pl.lit(ANOTHER_REPORT)))
+        events = events.filter(~reports)
+    columns = [*rows.columns, "reason", "superseded_by"]
+    duplicates = pl.concat([part.select(columns) for part in parts])
+    return events, duplicates.sort("event_date", "file", "line")
 
 
 def _in_order(rows: pl.DataFrame, order: list[str]) -> pl.DataFrame:
@@ -105,6 +121,11 @@ def _repeats(rows: pl.DataFrame) -> pl.Series:
     return suspect.scatter(suspect.arg_true(), repeated)
 
 
+def _further_reports(events: pl.DataFrame) -> pl.Series:
+    named = pl.col("source_name").is_not_null() & pl.col("target_name").is_not_null()
+    return events.select(named & ~pl.struct(REPORT_KEY).is_first_distinct()).to_series()
+
+
 def _explain(repeated: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
     """Say of each repeated row whether the row that it repeats is in the same file."""
     origin = events.join(repeated, on=_KEY, how="semi").select(*_KEY, origin="file")
@@ -116,33 +137,32 @@ def _explain(repeated: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def coverage(files: Sequence[StagedFile]) -> list[tuple[str, date, date]]:
-    """Return the days that each yearly file speaks for: its events', within its year."""
-    spans = []
-    for file in files:
-        year = parse_file_name(file.name).year
-        if year is not None and file.first_event is not None and file.last_event is not None:
-            first = max(file.first_event, date(year, 1, 1))
-            last = min(file.last_event, date(year, 12, 31))
-            if first <= last:
-                spans.append((file.name, first, last))
-    return spans
+def _superseded_by(rows: pl.DataFrame, files: Sequence[StagedFile], order: list[str]) -> pl.Series:
+    """Return the file of highest precedence that replaces each row, null where none does.
 
-
-def _superseded(rows: pl.DataFrame, files: Sequence[StagedFile], order: list[str]) -> pl.Series:
-    """Tell which rows lie on a day that a yearly file of higher precedence speaks for."""
-    if rows.is_empty():
-        return pl.Series(dtype=pl.Boolean)
+    That is a yearly file that covers the row's day and goes before the row's own file; files of
+    no known edition are not replaced.
+    """
     rank = {name: i for i, name in enumerate(order)}
-    others = [file.name for file in files if file.edition == "other"]
     day, file = pl.col("event_date"), pl.col("file")
-    days: tuple[date, date] = rows.select(day.min().alias("a"), day.max().alias("b")).row(0)
-    covered = [
-        day.is_between(first, last) & (file.to_physical() > rank[name])
-        for name, first, last in coverage(files)
-        if last >= days[0] and first <= days[1]
-    ]
-    if not covered:
-        return pl.repeat(value=False, n=rows.height, dtype=pl.Boolean, eager=True)
-    exempt = file.cast(pl.String).is_in(others)
-    return rows.select((pl.any_horizontal(covered) & ~exempt).alias("superseded")).to_series()
+    days: tuple[date | None, date | None] = rows.select(a=day.min(), b=day.max()).row(0)
+    covering = sorted(
+        (rank[found.name], found.name, *found.covers)
+        for found in files
+        if found.covers is not None and _overlap(found.covers, days)
+    )
+    if not covering:
+        return pl.repeat(None, n=rows.height, dtype=pl.String, eager=True).alias("superseded_by")
+    others = [rank[found.name] for found in files if found.edition == "other"]
+    own = file.to_physical()
+    by = pl.coalesce(
+        pl.when(day.is_between(first, last) & (own > place)).then(pl.lit(name))
+        for place, name, first, last in covering
+    )
+    exempt = own.is_in(others)
+    return rows.select(pl.when(~exempt).then(by).alias("superseded_by")).to_series()
+
+
+def _overlap(span: tuple[date, date], days: tuple[date | None, date | None]) -> bool:
+    first, last = days
+    return first is not None and last is not None and span[1] >= first and span[0] <= last

@@ -1,20 +1,28 @@
 """Ingesting raw files: canonical events staged by month, and an account of every line."""
 
 from calendar import monthrange
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import ClassVar, Final, cast
+from types import TracebackType
+from typing import Final, Self, cast
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from features.events import EventColumns, canonical_events, raw_columns
-from features.icews import FileName, match_columns, parse_file_name, read_block
-from features.tables import Block, open_table
+from features.adapters import IngestConfig, adapter_of
+from features.events import Adapter, FileName, canonical_events
+from features.lines import CHARACTERS_KEPT
+from features.tables import Block
+
+__all__ = ["REJECTED_SCHEMA", "IngestConfig", "StagedFile", "read_staged", "stage_file"]
 
 _ROWS_STAGED_AT_ONCE: Final = 250_000
-_CHARACTERS_KEPT: Final = 2_000
+_BYTES_STAGED_AT_ONCE: Final = 128 << 20
+_REJECTED_AT_ONCE: Final = 20_000
 
 REJECTED_SCHEMA: Final = {
     "file": pl.String,
@@ -25,29 +33,15 @@ REJECTED_SCHEMA: Final = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class IngestConfig:
-    """What is kept of each event.
-
-    Attributes
-    ----------
-    columns
-        ``core``: identity, date, code, intensity, countries and sectors. ``all``: actors, story,
-        publisher and place too, at about twice the time and space.
-    """
-
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
-
-    columns: EventColumns = "core"
-
-
-@dataclass(frozen=True, kw_only=True)
 class StagedFile:
     """The account of one raw file, before duplicates are looked for.
 
-    ``lines == valid + rejected``; the header is not counted, every other line is.
+    ``lines == valid + rejected``; headers are not counted, every other line is.
 
     Attributes
     ----------
+    edition
+        See `features.events.FileName`.
     lines
         Data lines read.
     valid
@@ -58,6 +52,13 @@ class StagedFile:
         Valid rows whose event code had to be mended.
     first_event, last_event
         Dates of the earliest and latest valid row, None if there is none.
+    release
+        When the file was made: of two texts the one that sorts later is newer; empty if not told.
+    covers
+        Of a yearly file, the days that it speaks for: the dates of its first and last valid row
+        within its year. None for others.
+    rows_by_day
+        Valid rows by date.
     """
 
     name: str
@@ -68,19 +69,18 @@ class StagedFile:
     mended_codes: int = 0
     first_event: date | None = None
     last_event: date | None = None
+    release: str = ""
+    covers: tuple[date, date] | None = None
+    rows_by_day: dict[date, int] = field(default_factory=dict)
 
     @property
     def months(self) -> list[date]:
-        """First days of the months from the first event's to the last's."""
-        if self.first_event is None or self.last_event is None:
-            return []
-        return pl.date_range(
-            self.first_event.replace(day=1), self.last_event, interval="1mo", eager=True
-        ).to_list()
+        """First days of the months that have valid rows."""
+        return sorted({day.replace(day=1) for day in self.rows_by_day})
 
 
 def stage_file(path: Path, folder: Path, *, config: IngestConfig | None = None) -> StagedFile:
-    """Read a raw ICEWS file and write its events and its rejected rows to `folder`.
+    """Read a raw file and write its events and its rejected rows to `folder`.
 
     Memory doesn't grow with the file: it is read in blocks and written in batches, a file for each
     month that a batch has events of.
@@ -88,13 +88,13 @@ def stage_file(path: Path, folder: Path, *, config: IngestConfig | None = None) 
     Parameters
     ----------
     path
-        A ``.tab``, ``.tsv``, ``.csv`` or ``.txt`` file, plain, gzip or zip.
+        A table as its source publishes it; text may be plain, gzip or zip.
     folder
         Receives ``events-YYYY-MM-*.arrow`` (canonical events, with ``file`` and ``line``; see
         `read_staged`) and ``rejected.parquet`` (``file``, ``line``, ``reason``, ``text``). Created
         if absent.
     config
-        What to keep.
+        Which source it is of, and what to keep.
 
     Returns
     -------
@@ -103,23 +103,24 @@ def stage_file(path: Path, folder: Path, *, config: IngestConfig | None = None) 
 
     Raises
     ------
-    features.icews.IcewsFormatError
-        If the header isn't that of an ICEWS file.
     features.tables.TableFormatError
-        If there is no header or no single table in an archive.
-    OSError, zipfile.BadZipFile, zlib.error, EOFError
-        If the file can't be read or is damaged.
+        If the file can't be read, is damaged or isn't of the source; the message says why.
+    OSError
+        If `folder` can't be written to.
     """
     config = config or IngestConfig()
-    name = parse_file_name(path.name)
+    adapter = adapter_of(config)
+    kept = adapter.kept(config.columns, names=config.one_report_a_day)
+    wanted = adapter.raw_columns(kept)
     folder.mkdir(parents=True, exist_ok=True)
-    staging = _Staging(folder, path.name, name)
-    with open_table(path) as (header, blocks):
-        columns = match_columns(header, path=path)
-        wanted = raw_columns(config.columns)
+    with (
+        adapter.open(path) as (header, blocks),
+        _Staging(folder, path.name, adapter, kept) as staging,
+    ):
+        columns = adapter.match_columns(header, path=path)
         for block in blocks:
-            staging.add(block, read_block(block, columns, wanted))
-    return staging.finish()
+            staging.add(block, adapter.read_block(block, columns, wanted))
+        return staging.finish()
 
 
 def read_staged(folder: Path, month: date | None = None) -> pl.DataFrame:
@@ -153,77 +154,128 @@ def _mapped(path: Path) -> pl.DataFrame:
 class _Staging:
     """Splits rows into events and rejected ones, counts them and writes them in batches."""
 
-    def __init__(self, folder: Path, file: str, name: FileName) -> None:
-        self._folder, self._file, self._name = folder, file, name
+    def __init__(
+        self, folder: Path, file: str, adapter: Adapter, kept: Mapping[str, pl.Expr]
+    ) -> None:
+        self._folder, self._file, self._adapter, self._kept = folder, file, adapter, kept
+        self._name = adapter.parse_file_name(file)
+        self._rejected = _RejectedRows(folder / "rejected.parquet", file)
         self._batch: list[pl.DataFrame] = []
-        self._rejected: list[pl.DataFrame] = [pl.DataFrame(schema=REJECTED_SCHEMA)]
-        self._batches = self._rows_in_batch = self._lines = self._valid = self._mended = 0
-        self._days: list[date] = []
+        self._batches = self._rows_in_batch = self._bytes_in_batch = 0
+        self._lines = self._valid = self._mended = 0
+        self._days: Counter[date] = Counter()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._rejected.close()
 
     def add(self, block: Block, raw: pl.DataFrame) -> None:
         self._lines += block.n_lines
-        rows = canonical_events(raw, last_plausible=self._name.last_plausible).with_columns(
-            file=pl.lit(self._file, pl.Categorical),
-            line=pl.Series(block.line_numbers(), dtype=pl.UInt32),
-        )
-        if rows["reason"].null_count() < rows.height:
-            bad = rows.filter(pl.col("reason").is_not_null())
-            self._rejected.append(self._rejected_rows(bad.select("line", "reason"), block))
+        rows = self._canonical(block, raw)
+        if block.rejected.height or rows["reason"].null_count() < rows.height:
+            bad = rows.filter(pl.col("reason").is_not_null()).select("line", "reason")
+            self._rejected.add(bad, block)
             rows = rows.filter(pl.col("reason").is_null())
-        if block.ragged:
-            self._rejected.append(self._ragged_rows(block))
         self._valid += rows.height
         self._mended += int(rows["mended"].sum())
-        day = pl.col("event_date")
-        bounds = rows.select(day.min().alias("first"), day.max().alias("last")).row(0)
-        self._days += [day for day in bounds if day is not None]
+        self._days.update(dict(rows["event_date"].value_counts().iter_rows()))
         self._batch.append(rows.drop("reason", "mended"))
         self._rows_in_batch += rows.height
-        if self._rows_in_batch >= _ROWS_STAGED_AT_ONCE:
+        self._bytes_in_batch += len(block.data)
+        if (
+            self._rows_in_batch >= _ROWS_STAGED_AT_ONCE
+            or self._bytes_in_batch >= _BYTES_STAGED_AT_ONCE
+        ):
             self._flush()
 
-    def _rejected_rows(self, bad: pl.DataFrame, block: Block) -> pl.DataFrame:
-        text = block.text_of_lines(bad["line"].to_numpy())
-        return self._as_rejected(bad.with_columns(text=pl.Series(text, dtype=pl.String)))
-
-    def _ragged_rows(self, block: Block) -> pl.DataFrame:
-        rows = pl.DataFrame(block.ragged, schema=["line", "text"], orient="row")
-        blank = pl.col("text").str.strip_chars() == ""
-        reason = (
-            pl.when(blank).then(pl.lit("blank line")).otherwise(pl.lit("wrong number of fields"))
-        )
-        return self._as_rejected(rows.with_columns(reason=reason))
-
-    def _as_rejected(self, rows: pl.DataFrame) -> pl.DataFrame:
-        return rows.select(
-            pl.lit(self._file).alias("file"),
-            pl.col("line").cast(pl.UInt32),
-            "reason",
-            pl.col("text").str.slice(0, _CHARACTERS_KEPT),
-        )
+    def _canonical(self, block: Block, raw: pl.DataFrame) -> pl.DataFrame:
+        lines = pl.Series("line", block.line_numbers(), dtype=pl.UInt32)
+        ids = None
+        if self._adapter.event_id is None:
+            ids = (f"{self._file}:" + lines.cast(pl.String)).alias("event_id")
+        last = self._name.last_plausible
+        rows = canonical_events(raw, self._adapter, self._kept, last_plausible=last, ids=ids)
+        return rows.with_columns(pl.lit(self._file, pl.Categorical).alias("file"), lines)
 
     def _flush(self) -> None:
-        if not self._rows_in_batch:
-            return
-        _write_staged(pl.concat(self._batch), self._folder, self._batches)
-        self._batches += 1
-        self._batch, self._rows_in_batch = [], 0
+        if self._rows_in_batch:
+            _write_staged(pl.concat(self._batch), self._folder, self._batches)
+            self._batches += 1
+        self._batch, self._rows_in_batch, self._bytes_in_batch = [], 0, 0
 
     def finish(self) -> StagedFile:
         self._flush()
-        rejected = pl.concat(self._rejected).sort("line")
-        rejected.write_parquet(self._folder / "rejected.parquet")
-        reasons = rejected["reason"].value_counts(sort=True)
+        self._rejected.close()
         return StagedFile(
             name=self._file,
             edition=self._name.edition,
             lines=self._lines,
             valid=self._valid,
-            rejected=dict(reasons.iter_rows()),
+            rejected=self._rejected.by_reason,
             mended_codes=self._mended,
             first_event=min(self._days, default=None),
             last_event=max(self._days, default=None),
+            release=self._name.release,
+            covers=_covered(self._name, self._days),
+            rows_by_day=dict(sorted(self._days.items())),
         )
+
+
+def _covered(name: FileName, days: Mapping[date, int]) -> tuple[date, date] | None:
+    """Return the days that a yearly file speaks for."""
+    if name.edition != "yearly":
+        return None
+    within = [day for day in days if day.year == name.year]
+    return (min(within), max(within)) if within else None
+
+
+class _RejectedRows:
+    """Writes rejected rows as they come, in order of their lines, and counts them by reason."""
+
+    def __init__(self, path: Path, file: str) -> None:
+        self._file = file
+        self._schema = pl.DataFrame(schema=REJECTED_SCHEMA).to_arrow().schema
+        self._writer = pq.ParquetWriter(path, self._schema, compression="zstd")
+        self._pending: list[pl.DataFrame] = []
+        self._counts: Counter[str] = Counter()
+
+    @property
+    def by_reason(self) -> dict[str, int]:
+        """Number of rows by reason, the most frequent first."""
+        return dict(sorted(self._counts.items(), key=lambda item: (-item[1], item[0])))
+
+    def add(self, bad: pl.DataFrame, block: Block) -> None:
+        """Add the lines of `bad` (``line``, ``reason``) and those that the block has rejected."""
+        text = pl.Series("text", block.text_of_lines(bad["line"].to_numpy()), dtype=pl.String)
+        rows = pl.concat([bad.with_columns(text), block.rejected], how="vertical_relaxed")
+        self._counts.update(dict(rows["reason"].value_counts().iter_rows()))
+        self._pending.append(
+            rows.sort("line").select(
+                pl.lit(self._file).alias("file"),
+                pl.col("line").cast(pl.UInt32),
+                "reason",
+                pl.col("text").str.slice(0, CHARACTERS_KEPT),
+            )
+        )
+        if sum(frame.height for frame in self._pending) >= _REJECTED_AT_ONCE:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._pending:
+            self._writer.write_table(pl.concat(self._pending).to_arrow().cast(self._schema))
+            self._pending = []
+
+    def close(self) -> None:
+        """Write what is left; nothing is added after that."""
+        self._flush()
+        self._writer.close()
 
 
 def _write_staged(rows: pl.DataFrame, folder: Path, batch: int) -> None:

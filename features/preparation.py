@@ -15,9 +15,11 @@ from features.representation import (
     Representation,
     common_volume,
     expected_represented,
+    relative_volume,
     represent,
+    usual_volume,
 )
-from features.split import PARTS, Part, Split, SplitConfig, split_steps
+from features.split import PARTS, Part, Split, SplitConfig, SplitDates, split_steps
 from features.transforms import Floats, Mask, Prior, Standardiser, TransformConfig, difference
 from features.windows import WindowConfig, Windows, find_windows, observed_steps
 
@@ -61,6 +63,92 @@ class Prepared:
         return self.windows.where(self.parts == PARTS.index(part)).index
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Preparation:
+    """How cubes are made ready for a model: all that was learnt on the training part.
+
+    Attributes
+    ----------
+    windows, transform
+        What was asked for.
+    dates
+        Where the parts of time begin and end.
+    mean, scale
+        float32 ``(E, F)`` or ``(1, F)``: of `features.transforms.Standardiser`.
+    usual_volume
+        float64 ``(E,)``: see `features.representation.usual_volume`; None where steps are not
+        expected to rise and fall with all others.
+    """
+
+    windows: WindowConfig
+    transform: TransformConfig
+    dates: SplitDates
+    mean: Floats
+    scale: Floats
+    usual_volume: NDArray[np.float64] | None
+
+    @classmethod
+    def fit(
+        cls,
+        cube: Cube,
+        *,
+        windows: WindowConfig | None = None,
+        split: SplitConfig | None = None,
+        transform: TransformConfig | None = None,
+    ) -> "Preparation":
+        """Learn from the training part of a cube.
+
+        Raises
+        ------
+        ValueError
+            If the steps can't be split, or nothing is observed in the training part.
+        """
+        windows, transform = windows or WindowConfig(), transform or TransformConfig()
+        if transform.representation != "root_counts":
+            windows = replace(windows, min_step_events=max(windows.min_step_events, 1))
+        parts = split_steps(cube.steps, split)
+        seen = observed_steps(cube.exposure, windows).copy()
+        seen[:, parts.training_end :] = False
+        prior = _prior(cube, seen, parts.training_end, transform)
+        represented = represent(cube, transform.representation)
+        standardiser = Standardiser.fit(represented, seen, transform, prior=prior)
+        has_level = standardiser.level is not None
+        return cls(
+            windows=windows,
+            transform=transform,
+            dates=SplitDates.of(parts, cube.steps),
+            mean=standardiser.mean,
+            scale=standardiser.scale,
+            usual_volume=usual_volume(cube.exposure, parts.training_end) if has_level else None,
+        )
+
+    def apply(self, cube: Cube) -> Prepared:
+        """Mask, represent, standardise and difference a cube of the entities learnt on.
+
+        Its steps may be any; where they are some of a longer cube's, the values of each step are
+        those that it has there, but for differences, which reach back to the last observed step.
+        """
+        transform, found = self.transform, find_windows(cube.exposure, self.windows)
+        observed = observed_steps(cube.exposure, self.windows)
+        represented = represent(cube, transform.representation)
+        level: Floats | None = None
+        if self.usual_volume is not None:
+            level = np.sqrt(relative_volume(cube.exposure, self.usual_volume))
+        standardiser = Standardiser(mean=self.mean, scale=self.scale, level=level)
+        values = standardiser.transform(represented, observed)
+        parts = self.dates.among(cube.steps)
+        return Prepared(
+            values=difference(values, observed) if transform.difference else values,
+            represented=represented,
+            representation=transform.representation,
+            observed=observed,
+            windows=found,
+            parts=parts.parts(found),
+            split=parts,
+            standardiser=standardiser,
+        )
+
+
 def prepare(
     cube: Cube,
     *,
@@ -75,29 +163,9 @@ def prepare(
     ValueError
         If a part would be empty: the message says which and what to change.
     """
-    windows, transform = windows or WindowConfig(), transform or TransformConfig()
-    if transform.representation != "root_counts":
-        windows = replace(windows, min_step_events=max(windows.min_step_events, 1))
-    parts = split_steps(cube.steps, split)
-    found = find_windows(cube.exposure, windows)
-    observed = observed_steps(cube.exposure, windows)
-    seen = observed.copy()
-    seen[:, parts.training_end :] = False
-    represented = represent(cube, transform.representation)
-    prior = _prior(cube, seen, parts.training_end, transform)
-    standardiser = Standardiser.fit(represented, seen, transform, prior=prior)
-    values = standardiser.transform(represented, observed)
-    prepared = Prepared(
-        values=difference(values, observed) if transform.difference else values,
-        represented=represented,
-        representation=transform.representation,
-        observed=observed,
-        windows=found,
-        parts=parts.parts(found),
-        split=parts,
-        standardiser=standardiser,
-    )
-    _require_windows(prepared, cube, windows)
+    preparation = Preparation.fit(cube, windows=windows, split=split, transform=transform)
+    prepared = preparation.apply(cube)
+    require_windows(prepared, cube)
     return prepared
 
 
@@ -125,11 +193,18 @@ def _prior(cube: Cube, seen: Mask, n_training: int, transform: TransformConfig) 
     return Prior(mean=mean[:, 0], noise=ROOT_COUNT_NOISE, level=level)
 
 
-def _require_windows(prepared: Prepared, cube: Cube, config: WindowConfig) -> None:
+def require_windows(prepared: Prepared, cube: Cube) -> None:
+    """Refuse a cube of which some part of time has no window.
+
+    Raises
+    ------
+    ValueError
+        The message says which part and what to change.
+    """
     for part in PARTS[:3]:
         if len(prepared.windows_of(part)) == 0:
             msg = (
-                f"no window of {config.length} steps with enough events lies in the {part} part. "
+                f"no window of {prepared.windows.length} steps with enough events lies in the {part} part. "
                 f"{len(cube.entities)} entities have {len(cube.steps)} steps from "
                 f"{cube.steps[0]} to {cube.steps[-1]}; training ends before step "
                 f"{prepared.split.training_end}, validation is {prepared.split.validation_start} "

@@ -160,10 +160,24 @@ def common_volume(exposure: NDArray[np.int64], n_training: int) -> Floats:
     >>> common_volume(np.array([[50, 50, 500], [900, 900, 1900]]), 3).round(2).tolist()
     [[1.0, 1.0, 2.0], [1.0, 1.0, 4.0]]
     """
-    others = exposure.sum(axis=0) - exposure + float(_PRIOR_EVENTS)
-    usual = np.median(others[:, :n_training], axis=1, keepdims=True)
-    ratio: Floats = (others / usual).astype(np.float32)
+    return relative_volume(exposure, usual_volume(exposure, n_training))
+
+
+def usual_volume(exposure: NDArray[np.int64], n_training: int) -> NDArray[np.float64]:
+    """Return the usual events of all other entities in a step, ``(E,)``: see `common_volume`."""
+    usual: NDArray[np.float64] = np.median(_others(exposure)[:, :n_training], axis=1)
+    return usual
+
+
+def relative_volume(exposure: NDArray[np.int64], usual: NDArray[np.float64]) -> Floats:
+    """Return `common_volume` by what was found to be usual before, float32 ``(E, S)``."""
+    ratio: Floats = (_others(exposure) / usual[:, None]).astype(np.float32)
     return ratio
+
+
+def _others(exposure: NDArray[np.int64]) -> NDArray[np.float64]:
+    others: NDArray[np.float64] = exposure.sum(axis=0) - exposure + float(_PRIOR_EVENTS)
+    return others
 
 
 def _represented(

@@ -1,6 +1,6 @@
 """Splitting by time into training, validation and held-out parts that share no step."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 from typing import ClassVar, Final, Literal
 
@@ -101,6 +101,40 @@ class Split:
             start >= self.held_out_start,
         ]
         return np.select(inside, [0, 1, 2], default=3).astype(np.int8)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitDates:
+    """A split by first days of steps, which stays as it is when steps are added.
+
+    Attributes
+    ----------
+    training_end, validation_start, validation_end, held_out_start
+        As in `Split`.
+    """
+
+    training_end: date
+    validation_start: date
+    validation_end: date
+    held_out_start: date
+
+    @classmethod
+    def of(cls, split: Split, steps: NDArray[np.datetime64]) -> "SplitDates":
+        """Return the days at which a split of `steps`, datetime64[D] ``(S,)``, has its bounds."""
+        return cls(**{name: steps[at].item() for name, at in asdict(split).items()})
+
+    def among(self, steps: NDArray[np.datetime64]) -> Split:
+        """Return where the bounds lie among other steps, rising; outside of them at their ends.
+
+        Examples
+        --------
+        >>> steps = np.arange("2018-01-01", "2018-01-11", dtype="datetime64[D]")
+        >>> split = Split(training_end=4, validation_start=5, validation_end=7, held_out_start=8)
+        >>> SplitDates.of(split, steps).among(steps[4:7])
+        Split(training_end=0, validation_start=1, validation_end=3, held_out_start=3)
+        """
+        days = {name: np.datetime64(day, "D") for name, day in asdict(self).items()}
+        return Split(**{name: int(np.searchsorted(steps, day)) for name, day in days.items()})
 
 
 def split_steps(steps: NDArray[np.datetime64], config: SplitConfig | None = None) -> Split:

@@ -1,6 +1,5 @@
 """The flow that counts events, fits the vocabulary and keeps both for what comes after."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -12,29 +11,20 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
-from features.aggregate import (
-    Counts,
-    Entity,
-    Step,
-    count_events,
-    merge_counts,
-    step_range,
-)
+from features.aggregate import Counts, Entity, Step, step_range
 from features.cube import Cube, build_cube, build_exposure
 from features.split import SplitConfig, split_steps
 from features.vocabulary import Vocabulary
 from features.windows import WindowConfig, find_windows
 from flows.config import RunConfig
+from flows.counting import CountStore, read_counts, write_counts
 from flows.digests import digest_of
-from flows.lake import Lake, month_file
-from flows.progress import progress
+from flows.lake import Lake
 from flows.publishing import whole_folder
+from flows.task_runners import runner_of, through_tasks
 
-VERSION: Final = 1
-"""To be raised when the same events would give other counts or another vocabulary."""
-
-
-_SLAB_VALUES: Final = 1 << 24
+VERSION: Final = 2
+"""To be raised when the same counts would give another vocabulary."""
 
 
 class NoEventsError(ValueError):
@@ -69,7 +59,7 @@ class FeatureSet:
 
     def cube(self, windows: WindowConfig) -> Cube:
         """Encode the entities that have a window with enough events: most dyads have none."""
-        counts = _read_counts(self.folder)
+        counts = read_counts(self.folder)
         entities, exposure = build_exposure(counts, step=self.step)
         found = np.unique(find_windows(exposure, windows).index[:, 0])
         if len(found) == 0:
@@ -78,21 +68,22 @@ class FeatureSet:
         chosen = [entities[position] for position in found]
         return build_cube(counts, self.vocabulary(), step=self.step, entities=chosen)
 
-    def slabs(self) -> Iterator[Cube]:
-        """Encode all entities, as many at a time as make about 64 MB."""
-        counts, vocabulary = _read_counts(self.folder), self.vocabulary()
-        entities, exposure = build_exposure(counts, step=self.step)
-        at_once = max(1, _SLAB_VALUES // (exposure.shape[1] * len(vocabulary.features)))
-        for first in range(0, len(entities), at_once):
-            chosen = entities[first : first + at_once]
-            yield build_cube(counts, vocabulary, step=self.step, entities=chosen)
+    def counts(self) -> Counts:
+        """Read the counts."""
+        return read_counts(self.folder)
+
+
+def aggregate(lake: Path, config: RunConfig) -> FeatureSet:
+    """Count the events that were not counted before, on the workers that are configured."""
+    flow_here = aggregate_flow.with_options(task_runner=runner_of(config.execution))
+    return flow_here(lake, config)
 
 
 @flow(name="aggregate", flow_run_name="aggregate {config.name}", validate_parameters=False)
-def aggregate(lake: Path, config: RunConfig) -> FeatureSet:
+def aggregate_flow(lake: Path, config: RunConfig) -> FeatureSet:
     """Count the events of each month that was not counted before, and fit the vocabulary."""
-    months = Lake.read(lake).months
-    digests = [record.sha256 for record in months.values()]
+    found = Lake.read(lake)
+    digests = [(month, record.digest) for month, record in found.months.items()]
     entity, step = config.entity, config.step
     digest = digest_of(VERSION, digests, entity, step, config.vocabulary, config.split)
     folder = config.data / "features" / digest
@@ -100,33 +91,26 @@ def aggregate(lake: Path, config: RunConfig) -> FeatureSet:
     if reused:
         get_run_logger().info("nothing new: counts and vocabulary %s are there", digest)
     else:
-        counts = count_months(lake, config)
-        fit_vocabulary(counts, folder, config)
+        store = count_store(config)
+        store.count(found, run_all=through_tasks(config))
+        fit_vocabulary(store.counts(found), folder, config)
     return FeatureSet(folder=folder, entity=entity, step=step, digest=digest, reused=reused)
 
 
-@task(name="count events", cache_policy=NO_CACHE)
-def count_months(lake: Path, config: RunConfig) -> Counts:
-    """Count the events of every month, reading those counted before from the cache."""
-    months = Lake.read(lake).months
-    entity, step, fields = config.entity, config.step, config.vocabulary.fields
-    cache = config.data / "counts" / f"{entity}-{step}-{digest_of(VERSION, fields)}"
-    counts = []
-    with progress("Counting events", len(months)) as advance:
-        for month, record in sorted(months.items()):
-            place = cache / record.sha256[:16]
-            if not place.exists():
-                events = pl.scan_parquet(month_file(lake, "events", month))
-                _write_counts(count_events(events, entity=entity, step=step, fields=fields), place)
-            counts.append(_read_counts(place))
-            advance(doing=f"{month:%Y-%m}")
-    return merge_counts(counts)
+def count_store(config: RunConfig) -> CountStore:
+    """Return where the counts that a run needs are kept."""
+    return CountStore(
+        root=config.data / "counts",
+        entity=config.entity,
+        step=config.step,
+        fields=config.vocabulary.fields,
+    )
 
 
 @task(name="fit vocabulary", cache_policy=NO_CACHE)
-def fit_vocabulary(counts: Counts, folder: Path, config: RunConfig) -> None:
+def fit_vocabulary(counts: Counts | None, folder: Path, config: RunConfig) -> None:
     """Fit the vocabulary on the training period and write it beside the counts."""
-    if counts.totals.is_empty():
+    if counts is None or counts.totals.is_empty():
         msg = (
             f"no event in the lake has what entity={config.entity!r} needs: choose another, such "
             "as either_country, which uses the countries of source and target"
@@ -136,7 +120,7 @@ def fit_vocabulary(counts: Counts, folder: Path, config: RunConfig) -> None:
     vocabulary = Vocabulary.fit(training, config.vocabulary)
     get_run_logger().info("%d features in the vocabulary", len(vocabulary.features))
     with whole_folder(folder) as target:
-        _write_tables(counts, target)
+        write_counts(counts, target)
         (target / "vocabulary.json").write_text(vocabulary.to_json())
 
 
@@ -153,20 +137,3 @@ def training_end(counts: Counts, step: Step, split: SplitConfig) -> date:
 def _before(counts: Counts, end: date) -> Counts:
     early = pl.col("step_start") < end
     return Counts(totals=counts.totals.filter(early), categories=counts.categories.filter(early))
-
-
-def _write_counts(counts: Counts, folder: Path) -> None:
-    with whole_folder(folder) as target:
-        _write_tables(counts, target)
-
-
-def _write_tables(counts: Counts, folder: Path) -> None:
-    counts.totals.write_parquet(folder / "totals.parquet", compression="zstd")
-    counts.categories.write_parquet(folder / "categories.parquet", compression="zstd")
-
-
-def _read_counts(folder: Path) -> Counts:
-    return Counts(
-        totals=pl.read_parquet(folder / "totals.parquet"),
-        categories=pl.read_parquet(folder / "categories.parquet"),
-    )

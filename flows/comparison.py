@@ -28,8 +28,8 @@ from flows.evaluation_scores import (
 from flows.ingest import ingest
 from flows.injected import InjectedRow, can_inject, detect_injected
 from flows.learning import LearningData, learning_data
-from flows.products import step_ends
 from flows.progress import progress
+from flows.proportions import step_ends
 from flows.publishing import publishing
 from flows.scorers import DEFAULT_SCORER, all_scores
 from models import LSTMAutoencoder, train

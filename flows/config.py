@@ -3,9 +3,9 @@
 import json
 import tomllib
 from collections.abc import Collection, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final, Self, cast
 
 from pydantic import (
     BaseModel,
@@ -13,15 +13,18 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     field_validator,
 )
 
+from features.adapters import IngestConfig, adapter_of
 from features.aggregate import Entity, Step
-from features.ingest import IngestConfig
+from features.column_map import ColumnMapError, read_column_map
 from features.split import SplitConfig
 from features.transforms import TransformConfig
-from features.vocabulary import VocabularyConfig
+from features.vocabulary import LIST_FIELDS, Block, VocabularyConfig
 from features.windows import WindowConfig
+from flows.execution import ExecutionConfig
 from flows.scoring_config import KINDS_OF_EVENT, ScoringConfig
 from models import AutoencoderConfig, CalibrationConfig, MahalanobisConfig, TrainingConfig
 
@@ -41,12 +44,25 @@ class ConfigError(ValueError):
     """A configuration that can't be used; the message says where and why."""
 
 
+def default_vocabulary(ingest: IngestConfig) -> VocabularyConfig:
+    """Return the features that suit a source, of its ontology.
+
+    Events of a table whose codes are of no ontology have an intensity only if it has a column.
+
+    Examples
+    --------
+    >>> default_vocabulary(IngestConfig(format="gdelt")) == EVENT_VOCABULARY
+    True
+    """
+    source, column_map = adapter_of(ingest), ingest.column_map
+    blocks = cast("tuple[Block, ...]", source.blocks)
+    if column_map is not None and column_map.intensity is not None and "intensity" not in blocks:
+        blocks = (*blocks, "intensity")
+    return replace(EVENT_VOCABULARY, blocks=blocks, ontology=source.ontology)
+
+
 def _over(
-    defaults: AutoencoderConfig
-    | TrainingConfig
-    | TransformConfig
-    | VocabularyConfig
-    | WindowConfig,
+    defaults: AutoencoderConfig | TrainingConfig | TransformConfig | WindowConfig,
 ) -> BeforeValidator:
     """Fill in these defaults, not the library's, where a section is given in part."""
     return BeforeValidator(
@@ -74,7 +90,9 @@ class RunConfig(BaseModel):
     entity: Entity = Field(default="country", description="Whose events are counted together.")
     step: Step = Field(default="week", description="How long a step is.")
     ingest: IngestConfig = IngestConfig()
-    vocabulary: Annotated[VocabularyConfig, _over(EVENT_VOCABULARY)] = EVENT_VOCABULARY
+    vocabulary: VocabularyConfig = Field(
+        default_factory=lambda given: default_vocabulary(given["ingest"])
+    )
     windows: Annotated[WindowConfig, _over(EVENT_WINDOWS)] = EVENT_WINDOWS
     split: SplitConfig = SplitConfig()
     transform: Annotated[TransformConfig, _over(EVENT_TRANSFORM)] = EVENT_TRANSFORM
@@ -83,9 +101,26 @@ class RunConfig(BaseModel):
     scoring: ScoringConfig = ScoringConfig()
     calibration: CalibrationConfig = CalibrationConfig()
     mahalanobis: MahalanobisConfig = MahalanobisConfig()
+    execution: ExecutionConfig = ExecutionConfig()
     force: bool = Field(
         default=False, description="Publish a model although its diagnosis says it has collapsed."
     )
+
+    @field_validator("vocabulary", mode="before")
+    @classmethod
+    def _fill_in_vocabulary(cls, vocabulary: Any, info: ValidationInfo) -> Any:
+        if not isinstance(vocabulary, dict) or "ingest" not in info.data:
+            return vocabulary
+        return asdict(default_vocabulary(info.data["ingest"])) | vocabulary
+
+    @field_validator("vocabulary")
+    @classmethod
+    def _require_what_the_source_has(
+        cls, vocabulary: VocabularyConfig, info: ValidationInfo
+    ) -> VocabularyConfig:
+        if "ingest" in info.data:
+            _check_vocabulary(vocabulary, info.data["ingest"])
+        return vocabulary
 
     @field_validator("vocabulary")
     @classmethod
@@ -114,12 +149,18 @@ class RunConfig(BaseModel):
         overrides
             Values by key; a dot leads into a section: ``training.epochs``.
 
+        Returns
+        -------
+        RunConfig
+            With the contents of the column map, where ``ingest.column_map`` is the path of one:
+            relative to the file's folder if it is given in the file, else to where we are.
+
         Raises
         ------
         ConfigError
-            If the file can't be read, a key is unknown or a value is wrong.
+            If the file or a column map can't be read, a key is unknown or a value is wrong.
         """
-        content = {} if path is None else _read(path)
+        content = {} if path is None else _with_column_map(_read(path), path.parent)
         for key, value in overrides.items():
             *sections, last = key.split(".")
             table = content
@@ -129,6 +170,7 @@ class RunConfig(BaseModel):
                     msg = f"{key}: {section} is a value, not a section"
                     raise ConfigError(msg)
             table[last] = value
+            content = _with_column_map(content, Path())
         try:
             return cls.model_validate(content)
         except ValidationError as error:
@@ -137,12 +179,32 @@ class RunConfig(BaseModel):
     def to_toml(self, *, without: Collection[str] = ()) -> str:
         """Write the configuration, defaults included, as TOML that `load` reads."""
         content = self.model_dump(mode="json", exclude_none=True, exclude=set(without))
-        plain = {key: value for key, value in content.items() if not isinstance(value, dict)}
-        lines = [_line(key, value) for key, value in plain.items()]
-        for key, value in content.items():
-            if isinstance(value, dict):
-                lines += ["", f"[{key}]", *(_line(name, item) for name, item in value.items())]
-        return "\n".join(lines) + "\n"
+        return "\n".join(_lines(content)) + "\n"
+
+
+def _check_vocabulary(vocabulary: VocabularyConfig, ingest: IngestConfig) -> None:
+    """Refuse what the source's events don't have: it would be known after hours of ingestion."""
+    source, column_map = adapter_of(ingest), ingest.column_map
+    if vocabulary.ontology != source.ontology:
+        key = "format" if column_map is None else "column_map.ontology"
+        msg = (
+            f"ontology={vocabulary.ontology!r} is not that of the source, which is "
+            f"{source.ontology!r}: leave it out, or set ingest.{key} to what the codes are"
+        )
+        raise ValueError(msg)
+    lacking = [
+        block
+        for block in vocabulary.blocks
+        if block in LIST_FIELDS and LIST_FIELDS[block] not in source.core
+    ]
+    if column_map is not None and column_map.intensity is None and column_map.ontology == "none":
+        lacking += [block for block in vocabulary.blocks if block == "intensity"]
+    if lacking:
+        msg = (
+            f"blocks={vocabulary.blocks}: events of the source ({ingest.format}) have no "
+            f"{', '.join(lacking)}; leave out what they don't have"
+        )
+        raise ValueError(msg)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -151,6 +213,29 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         msg = f"configuration {path} can't be read: {error}"
         raise ConfigError(msg) from None
+
+
+def _with_column_map(content: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Put the contents of a column map in the place of its path, relative to `folder`."""
+    ingest: Any = content.get("ingest")
+    given = ingest.get("column_map") if isinstance(ingest, dict) else None
+    if not isinstance(given, str | Path):
+        return content
+    try:
+        column_map = asdict(read_column_map(folder / given))
+    except ColumnMapError as error:
+        raise ConfigError(str(error)) from None
+    values = {key: value for key, value in column_map.items() if value is not None}
+    return content | {"ingest": ingest | {"column_map": values}}
+
+
+def _lines(content: Mapping[str, Any], *above: str) -> list[str]:
+    """Write a table and those below it, whose headers begin with the keys `above`."""
+    lines = [_line(key, value) for key, value in content.items() if not isinstance(value, dict)]
+    for key, value in content.items():
+        if isinstance(value, dict):
+            lines += ["", f"[{'.'.join((*above, key))}]", *_lines(value, *above, key)]
+    return lines
 
 
 def _line(key: str, value: Any) -> str:
@@ -163,6 +248,8 @@ def explain_errors(error: ValidationError, path: Path | None) -> str:
     """Say what is wrong with a configuration, a line a key."""
     lines = [f"the configuration{f' of {path}' if path else ''} is wrong:"]
     for problem in error.errors():
+        if problem["type"] == "default_factory_not_called":
+            continue  # what a default is made from is wrong itself, which is said
         where = ".".join(str(part) for part in problem["loc"]) or "whole"
         unknown = problem["type"] in {"extra_forbidden", "unexpected_keyword_argument"}
         what = "no such key" if unknown else problem["msg"]

@@ -23,7 +23,7 @@ class Column:
     meaning: str
 
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 _ENTITY = Column("entity", "string", "name of the country, pair of countries or `World`")
 _STEP = (
@@ -201,14 +201,38 @@ LAKE: Final[dict[str, tuple[Column, ...]]] = {
         Column(
             "reason",
             "string",
-            "`repeated in file`, `repeated across files`, or `superseded` by a yearly file",
+            "`repeated in file`, `repeated across files`, `superseded` by a yearly file, or "
+            "`another report` of an event of that day, where one report a day was asked for",
         ),
+        Column("superseded_by", "string", "the yearly file that replaces the row; else null"),
     ),
     "rejected": (
         Column("file", "string", "the raw file"),
         Column("line", "uint32", "line number; the header is line 1"),
         Column("reason", "string", "why the line is no event"),
         Column("text", "string", "the line itself, its first 2,000 characters"),
+    ),
+    "files": (
+        Column("file", "string", "name of a raw file, read or not"),
+        Column("edition", "string", "`yearly`, `daily`, `other` or `unreadable`"),
+        Column("release", "string", "when it was made, by its name; what sorts later is newer"),
+        Column("size", "int64", "bytes"),
+        Column("sha256", "string", "digest of its bytes"),
+        Column("md5", "string", "likewise, as Dataverse tells it"),
+        Column("lines", "int64", "data lines: accepted + rejected + duplicates"),
+        Column("accepted", "int64", "rows that are events of the lake"),
+        Column("rejected", "int64", "lines that are no events"),
+        Column("duplicates", "int64", "rows that repeat one or are replaced"),
+        Column("superseded", "int64", "of these, rows that a yearly file replaces"),
+        Column("mended_codes", "int64", "valid rows whose event code had to be mended"),
+        Column("first_event", "date32", "date of its earliest valid row"),
+        Column("last_event", "date32", "date of its latest valid row"),
+        Column("covers_first", "date32", "first day that a yearly file speaks for; else null"),
+        Column("covers_last", "date32", "last day that a yearly file speaks for; else null"),
+        Column("superseded_by", "list<string>", "files that replace some of its rows"),
+        Column("rejected_by_reason", "list<struct<reason: string, lines: int64>>", "as said"),
+        Column("duplicates_by_reason", "list<struct<reason: string, lines: int64>>", "as said"),
+        Column("error", "string", "why it could not be read; null if it was"),
     ),
 }
 

@@ -101,7 +101,7 @@ class EvaluationConfig:
     @property
     def scores_path(self) -> Path:
         """Where the scores are."""
-        published = self.data / "published" / self.name / "latest" / "step_errors.parquet"
+        published = self.data / "published" / self.name / "latest" / "step_errors"
         return published if self.scores is None else self.scores
 
 

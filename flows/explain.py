@@ -12,9 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from flows.driver_words import in_words
+from flows.partitions import scan_table
 from flows.plot_parts import GREY, LIBRARY, PUBLISHED, STYLE
 
-STEP_ERRORS: Final = "step_errors.parquet"
+STEP_ERRORS: Final = "step_errors"
 RATES: Final = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 """Of alarms, at which the calibration is checked."""
 
@@ -62,7 +63,7 @@ def explain(published: Path, entity: str, first: date | None, last: date | None)
     Parameters
     ----------
     published
-        A folder with ``step_errors.parquet``.
+        A published version.
     entity
         As it is published.
     first, last
@@ -73,7 +74,7 @@ def explain(published: Path, entity: str, first: date | None, last: date | None)
     NothingToExplainError
         If the entity isn't published, or none of its steps has a score then.
     """
-    table = pl.scan_parquet(published / STEP_ERRORS)
+    table = scan_table(published, STEP_ERRORS)
     steps = table.filter(pl.col("entity") == entity)
     if first is not None:
         steps = steps.filter(pl.col("step_end") >= first)
@@ -103,7 +104,7 @@ def draw_explanation(explanation: Explanation) -> Figure:
 
 def draw_calibration(published: Path) -> Figure:
     """Draw the share of steps that are alarms against the share that was asked for, by part."""
-    rates = alarm_rates(pl.read_parquet(published / STEP_ERRORS, columns=["part", "p_value"]))
+    rates = alarm_rates(scan_table(published, STEP_ERRORS).select("part", "p_value").collect())
     styles = {"validation": PUBLISHED, "held_out": LIBRARY}
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.5, 6), layout="constrained")

@@ -1,11 +1,10 @@
 """From a model's reconstructions to scores of steps: how far, how likely, and made of what."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from features.preparation import Prepared
 from features.representation import block_masks
 from flows.config import RunConfig
 from flows.learning import LearningData
@@ -22,16 +21,15 @@ from flows.noise import (
     slabs_of,
     training_steps,
 )
-from models import Calibration, CalibrationConfig, Mahalanobis, Scores, false_discovery
-from models.calibration import MIN_REFERENCE
-from models.generalized_pareto import MIN_EXCESSES
+from flows.yardstick import Calibrated, ErrorScale, Yardstick
+from models import Calibration, Mahalanobis, Scores, false_discovery
 from models.step_scores import (
     composition_residuals,
     counted_deviance,
-    relative_to_usual,
     squared,
     surge,
     surge_parts,
+    usual_scores,
 )
 
 Floats = NDArray[np.float32]
@@ -45,12 +43,15 @@ class StepJudgement:
     ----------
     squared_error, surge, deviance, mahalanobis
         As in the data dictionary (`flows.datasets`).
+    by
+        What they were judged by.
     """
 
     squared_error: Floats
     surge: Floats
     deviance: Floats
     mahalanobis: Floats
+    by: ErrorScale
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -91,8 +92,8 @@ class Judgement:
         By what the window that the step ends expects of it, unseen.
     drivers
         What the score is made of.
-    calibration
-        That the p-values come from.
+    yardstick
+        What they are judged by.
     """
 
     score: Floats
@@ -104,10 +105,21 @@ class Judgement:
     combined: StepJudgement
     newest: StepJudgement
     drivers: Drivers
-    calibration: Calibration
+    yardstick: Yardstick
+
+    @property
+    def calibration(self) -> Calibration:
+        """That the p-values come from."""
+        return self.yardstick.calibration
 
 
-def judge_steps(data: LearningData, scores: Scores, newest: Floats, config: RunConfig) -> Judgement:
+def judge_steps(
+    data: LearningData,
+    scores: Scores,
+    newest: Floats,
+    config: RunConfig,
+    yardstick: Yardstick | None = None,
+) -> Judgement:
     """Judge every observed step that a window covers.
 
     The score, loudness, strangeness and drivers compare a step with what was expected of it by the
@@ -122,6 +134,9 @@ def judge_steps(data: LearningData, scores: Scores, newest: Floats, config: RunC
         Of `models.score` and `models.nowcast`.
     config
         How.
+    yardstick
+        What steps of this model are judged by; by default it is made of these very steps, which
+        must be those that the model was trained and validated on.
     """
     prepared = data.prepared
     combined = in_model_units(data, scores.step_reconstruction)
@@ -130,69 +145,47 @@ def judge_steps(data: LearningData, scores: Scores, newest: Floats, config: RunC
     first = np.where(np.isnan(unseen), combined, unseen)
     for expected in (combined, unseen, first):
         expected[unknown] = np.nan
-    judged = _Judged(data, first, config)
-    calibration, p_value = calibrate(judged.score, prepared, config.calibration)
+    by = yardstick
+    judged = _Judged(data, first, config, None if by is None else by.variance)
+    usual = judged.usual() if by is None else by.usual
+    score, strangeness = (
+        (raw / usual[:, i, None]).astype(np.float32)
+        for i, raw in enumerate((judged.score, judged.strangeness))
+    )
+    of_combined = _judge(data, combined, config, None if by is None else by.combined)
+    of_newest = _judge(data, unseen, config, None if by is None else by.newest)
+    if by is None:
+        calibrated = Calibrated.fit(score, prepared, data.cube.steps, config.calibration)
+        by = Yardstick(
+            variance=judged.variance,
+            usual=usual,
+            combined=of_combined.by,
+            newest=of_newest.by,
+            calibrated=calibrated,
+        )
+    p_value = by.calibrated.p_values(score, prepared, data.cube.steps)
     return Judgement(
-        score=judged.score,
+        score=score,
         loudness=judged.loudness,
-        strangeness=judged.strangeness,
+        strangeness=strangeness,
         expected_events=judged.expected_events,
         p_value=p_value,
         q_value=false_discovery(p_value),
-        combined=_judge(data, combined, config),
-        newest=_judge(data, unseen, config),
+        combined=of_combined,
+        newest=of_newest,
         drivers=judged.drivers,
-        calibration=calibration,
+        yardstick=by,
     )
 
 
-def calibrate(
-    scores: Floats, prepared: Prepared, config: CalibrationConfig
-) -> tuple[Calibration, NDArray[np.float64]]:
-    """Learn what scores mean from the validation part, or from what there is where it is short.
-
-    A reference too short for a tail is judged by ranks; one of fewer than `MIN_REFERENCE` steps is
-    joined by the training part, whose scores are lower, so that there are more alarms.
-
-    Parameters
-    ----------
-    scores
-        float32 ``(E, S)``.
-    prepared
-        What they are of.
-    config
-        How, where the reference is long enough.
-
-    Returns
-    -------
-    tuple
-        The calibration and the p-values, float64 ``(E, S)``.
-
-    Raises
-    ------
-    ValueError
-        If even both parts have too few steps.
-    """
-    known, reference = ~np.isnan(scores), reference_steps(prepared)
-    if np.count_nonzero(reference & known) < MIN_REFERENCE:
-        reference |= training_steps(prepared)
-    if np.count_nonzero(reference & known) * config.tail < MIN_EXCESSES + 1:
-        config = replace(config, method="conformal")
-    calibration = Calibration.fit(scores, reference, config)
-    p_values = np.where(
-        reference,
-        calibration.reference_p_values(scores, reference),
-        calibration.p_values(scores),
-    )
-    return calibration, p_values
-
-
-def _judge(data: LearningData, expected: Floats, config: RunConfig) -> StepJudgement:
+def _judge(
+    data: LearningData, expected: Floats, config: RunConfig, by: ErrorScale | None
+) -> StepJudgement:
     cube, prepared = data.cube, data.prepared
     shape = prepared.observed.shape
     squares, surges, deviances = (np.full(shape, np.nan, np.float32) for _ in range(3))
     everything = np.full_like(prepared.values, np.nan)
-    variance = error_variance(data, expected)
+    variance = error_variance(data, expected) if by is None else by.variance
     counted, kinds = countable(cube), finest(cube)
     for entities in slabs_of(cube):
         found = noise_residuals(data, expected, entities)
@@ -203,21 +196,26 @@ def _judge(data: LearningData, expected: Floats, config: RunConfig) -> StepJudge
         deviances[entities] = counted_deviance(
             events_behind(cube, entities)[..., kinds], wanted[..., kinds]
         )
-    distance = Mahalanobis.fit(
-        everything, reference_steps(prepared), seed=0, config=config.mahalanobis
-    )
+    if by is None:
+        distance = Mahalanobis.fit(
+            everything, reference_steps(prepared), seed=0, config=config.mahalanobis
+        )
+        by = ErrorScale(variance=variance, mahalanobis=distance)
     return StepJudgement(
         squared_error=squares,
         surge=surges,
         deviance=deviances,
-        mahalanobis=distance.score(everything),
+        mahalanobis=by.mahalanobis.score(everything),
+        by=by,
     )
 
 
 class _Judged:
     """The score, and what is said of it, by one expectation."""
 
-    def __init__(self, data: LearningData, expected: Floats, config: RunConfig) -> None:
+    def __init__(
+        self, data: LearningData, expected: Floats, config: RunConfig, variance: Floats | None
+    ) -> None:
         self._data, self._kinds = data, np.flatnonzero(finest(data.cube))
         shape, k = data.prepared.observed.shape, min(config.scoring.drivers, len(self._kinds))
         empty = [np.full(shape, np.nan, np.float32) for _ in range(5)]
@@ -229,18 +227,21 @@ class _Judged:
             expected_events=np.full((*shape, k), np.nan, np.float32),
             volume_share=volume,
         )
-        self._variance = error_variance(data, expected)
+        self.variance = error_variance(data, expected) if variance is None else variance
         for entities in slabs_of(data.cube):
             self._judge(noise_residuals(data, expected, entities), entities)
-        training = training_steps(data.prepared)
-        self.score = relative_to_usual(self.score, training)
-        self.strangeness = relative_to_usual(self.strangeness, training)
+
+    def usual(self) -> NDArray[np.float64]:
+        """Return the usual score and strangeness of each entity in training, ``(E, 2)``."""
+        training = training_steps(self._data.prepared)
+        raw = (self.score, self.strangeness)
+        return np.stack([usual_scores(values, training) for values in raw], axis=1)
 
     def _judge(self, found: NoiseResiduals, entities: slice) -> None:
         cube = self._data.cube
         counted, (_, _, volume) = countable(cube), block_masks(cube.blocks)
         score = surge(found.residuals, counted=counted)
-        wanted = events_expected(self._data, found.represented, self._variance, entities)
+        wanted = events_expected(self._data, found.represented, self.variance, entities)
         by_volume, by_composition = self._parts(found, wanted, entities)
         loud = surge(by_volume, counted=counted)
         self.score[entities] = score

@@ -5,32 +5,30 @@ A version of the lake is a folder::
     events/month=2018-10/part-0.parquet      events that count
     duplicates/month=2018-10/part-0.parquet  rows that repeat one or were replaced, and why
     rejected/FILE.parquet                    lines that are no events, with reason and number
-    files.json                               the account of every file
-    months.json                              rows and digest of every month
+    files.parquet                            the ledger: a row a file
+    files.json                               the same and the configuration, for the next run
+    months.json                              rows and digests of every month
 
 Events and duplicates of a month together are all valid rows that any file had for it, so a month
 can be resolved anew when a file arrives or is replaced, without reading the other files again.
 """
 
 import json
-import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Any, Final, Self
 
-import polars as pl
 from pydantic import TypeAdapter
 
-from features.deduplication import DUPLICATE_REASONS, precedence, resolve_duplicates
-from features.ingest import IngestConfig, StagedFile, read_staged
-from flows.digests import digest_of, digest_of_file
+from features.deduplication import DUPLICATE_REASONS
+from features.ingest import IngestConfig, StagedFile
+from flows.digests import digest_of
 
-VERSION: Final = 1
+VERSION: Final = 2
 """To be raised when the same files would give other events."""
-
-_STATISTICS: Final = {"min": False, "max": False, "distinct_count": False, "null_count": True}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,14 +37,29 @@ class FileRecord:
 
     ``lines == accepted + rejected + duplicates``. A file that could not be read has `error` set
     and no lines.
+
+    Attributes
+    ----------
+    size, mtime_ns, sha256, md5
+        Of the file as it lay in the source.
+    staged
+        What was found in it.
+    accepted, duplicates
+        Rows that count, and those that don't by reason.
+    superseded_by
+        Rows replaced by each other file, by its name.
+    error
+        Why it could not be read.
     """
 
     size: int
     mtime_ns: int
     sha256: str
+    md5: str
     staged: StagedFile
     accepted: int = 0
     duplicates: dict[str, int] = field(default_factory=dict)
+    superseded_by: dict[str, int] = field(default_factory=dict)
     error: str | None = None
 
     @property
@@ -56,12 +69,41 @@ class FileRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DayRecord:
+    """A day in the lake: its events, and a digest of what they say, not of where it was said."""
+
+    events: int
+    digest: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class MonthRecord:
-    """A month in the lake: its rows by file, and the digest of its events."""
+    """A month in the lake.
+
+    Attributes
+    ----------
+    accepted
+        Events by file.
+    duplicates
+        By reason and file.
+    superseded_by
+        Rows replaced, by file and then by the file that replaces them.
+    days
+        Of those days that have events.
+    sha256
+        Of the files of events and of duplicates; the latter is empty where there are none.
+    """
 
     accepted: dict[str, int]
     duplicates: dict[str, dict[str, int]]
-    sha256: str
+    superseded_by: dict[str, dict[str, int]]
+    days: dict[date, DayRecord]
+    sha256: dict[str, str]
+
+    @property
+    def digest(self) -> str:
+        """Stands for what the events of the month say."""
+        return digest_of([(day, record.digest) for day, record in self.days.items()])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +138,11 @@ class Lake:
         """The accounts of the files that could be read."""
         return [record.staged for record in self.files.values() if record.error is None]
 
+    @property
+    def days(self) -> dict[date, DayRecord]:
+        """Every day that has events."""
+        return {day: found for month in self.months.values() for day, found in month.days.items()}
+
     @classmethod
     def load(cls, folder: Path | None, config: IngestConfig) -> Self:
         """Read a version; an empty lake if there is none, or it was made in another way."""
@@ -108,13 +155,12 @@ class Lake:
     def read(cls, folder: Path) -> Self:
         """Read a version whatever it was made with; an empty lake if by other code."""
         content = json.loads((folder / "files.json").read_text())
-        config = IngestConfig(**content["config"])
         if content["version"] != VERSION:
-            return cls(folder=None, config=config)
+            return cls(folder=None, config=IngestConfig())
         months = json.loads((folder / "months.json").read_text())
         return cls(
             folder=folder,
-            config=config,
+            config=TypeAdapter(IngestConfig).validate_python(content["config"]),
             files=TypeAdapter(dict[str, FileRecord]).validate_python(content["files"]),
             months=TypeAdapter(dict[date, MonthRecord]).validate_python(months),
         )
@@ -131,85 +177,30 @@ def month_file(folder: Path, kind: str, month: date) -> Path:
     return folder / kind / f"month={month:%Y-%m}" / "part-0.parquet"
 
 
-def resolve_month(
-    month: date,
-    *,
-    previous: Lake,
-    replaced: Sequence[str],
-    staged: Sequence[Path],
-    accounts: Sequence[StagedFile],
-    target: Path,
-) -> MonthRecord | None:
-    """Resolve the rows of a month anew and write them to a new version.
-
-    What is written, to the byte, depends on the rows and not on how they came together.
-
-    Parameters
-    ----------
-    month
-        Its first day.
-    previous
-        The lake before.
-    replaced
-        Files whose rows in `previous` no longer count.
-    staged
-        Folders that `features.ingest.stage_file` wrote.
-    accounts
-        The accounts of all files of the new version.
-    target
-        The new version's folder.
-
-    Returns
-    -------
-    MonthRecord or None
-        None if no file has a row for the month.
-    """
-    file_type = pl.Enum(precedence([account.name for account in accounts]))
-    frames = [*_previous_rows(month, previous, replaced), *_staged_rows(month, staged)]
-    frames = [frame for frame in frames if not frame.is_empty()]
-    paths = {kind: month_file(target, kind, month) for kind in ("events", "duplicates")}
-    for path in paths.values():
-        shutil.rmtree(path.parent, ignore_errors=True)
-    if not frames:
-        return None
-    rows = pl.concat([frame.with_columns(pl.col("file").cast(file_type)) for frame in frames])
-    events, duplicates = resolve_duplicates(rows, accounts)
-    _write_rows(events, paths["events"])
-    if not duplicates.is_empty():
-        _write_rows(duplicates, paths["duplicates"])
-    return MonthRecord(
-        accepted=_count(events, ["file"]),
-        duplicates={
-            reason: _count(duplicates.filter(pl.col("reason") == reason), ["file"])
-            for reason in DUPLICATE_REASONS
-        },
-        sha256=digest_of_file(paths["events"]),
-    )
+def with_accounts(
+    files: dict[str, FileRecord], months: Iterable[MonthRecord]
+) -> dict[str, FileRecord]:
+    """Add up, over the months, what became of the rows of each file."""
+    accepted: dict[str, int] = defaultdict(int)
+    duplicates: dict[str, dict[str, int]] = {name: defaultdict(int) for name in DUPLICATE_REASONS}
+    superseded: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for month in months:
+        _add(accepted, month.accepted)
+        for reason, by_file in month.duplicates.items():
+            _add(duplicates[reason], by_file)
+        for name, by in month.superseded_by.items():
+            _add(superseded[name], by)
+    return {
+        name: replace(
+            record,
+            accepted=accepted.get(name, 0),
+            duplicates={reason: found.get(name, 0) for reason, found in duplicates.items()},
+            superseded_by=dict(sorted(superseded.get(name, {}).items())),
+        )
+        for name, record in files.items()
+    }
 
 
-def _write_rows(rows: pl.DataFrame, path: Path) -> None:
-    """Write rows; `file` as text, for an Enum would bring in the names of all other files."""
-    path.parent.mkdir(parents=True)
-    rows.with_columns(pl.col("file").cast(pl.String)).write_parquet(
-        path, compression="zstd", compression_level=1, statistics=_STATISTICS
-    )
-
-
-def _previous_rows(month: date, previous: Lake, replaced: Sequence[str]) -> list[pl.DataFrame]:
-    if previous.folder is None:
-        return []
-    paths = (month_file(previous.folder, kind, month) for kind in ("events", "duplicates"))
-    frames = [pl.read_parquet(path, hive_partitioning=False) for path in paths if path.exists()]
-    return [
-        frame.drop("reason", strict=False).filter(~pl.col("file").cast(pl.String).is_in(replaced))
-        for frame in frames
-    ]
-
-
-def _staged_rows(month: date, staged: Sequence[Path]) -> list[pl.DataFrame]:
-    return [read_staged(folder, month) for folder in staged]
-
-
-def _count(frame: pl.DataFrame, by: list[str]) -> dict[str, int]:
-    counts = frame.group_by(by).len().sort(by)
-    return dict(counts.with_columns(pl.col("file").cast(pl.String)).iter_rows())
+def _add(totals: dict[str, int], counts: dict[str, int]) -> None:
+    for name, count in counts.items():
+        totals[name] += count

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from features.aggregate import Step
 from features.cube import Cube
-from features.preparation import Prepared, prepare
+from features.preparation import Preparation, Prepared, require_windows
 from features.vocabulary import Block, Vocabulary
 from flows.config import RunConfig
 
@@ -30,6 +30,8 @@ class LearningData:
     ----------
     cube, prepared
         Proportions, and what a model sees of them.
+    preparation
+        How the one was made of the other.
     target
         float32 ``(E, S, F)``: the proportions themselves, 0 in masked steps, where the loss is of
         shares; None where a model is to rebuild what it sees.
@@ -39,6 +41,7 @@ class LearningData:
 
     cube: Cube
     prepared: Prepared
+    preparation: Preparation
     target: NDArray[np.float32] | None
     share_groups: tuple[int, ...] | None
 
@@ -62,18 +65,35 @@ def learning_data(cube: Cube, vocabulary: Vocabulary, config: RunConfig) -> Lear
         If a part of time would have no windows, or the loss is of shares and the vocabulary
         doesn't begin with them.
     """
-    is_of_shares, windows = config.training.loss == "multinomial", config.windows
-    if is_of_shares:  # an empty step has none
+    windows = config.windows
+    if _is_of_shares(config):  # an empty step has none
         windows = replace(windows, min_step_events=max(windows.min_step_events, 1))
-    prepared = prepare(cube, windows=windows, split=config.split, transform=config.transform)
+    preparation = Preparation.fit(
+        cube, windows=windows, split=config.split, transform=config.transform
+    )
+    data = prepared_data(cube, vocabulary, config, preparation)
+    require_windows(data.prepared, cube)
+    return data
+
+
+def prepared_data(
+    cube: Cube, vocabulary: Vocabulary, config: RunConfig, preparation: Preparation
+) -> LearningData:
+    """Prepare a cube as others were before it."""
+    prepared, is_of_shares = preparation.apply(cube), _is_of_shares(config)
     return LearningData(
         cube=cube,
         prepared=prepared,
+        preparation=preparation,
         target=np.where(prepared.observed[..., None], cube.values, np.float32(0))
         if is_of_shares
         else None,
         share_groups=_share_groups(vocabulary) if is_of_shares else None,
     )
+
+
+def _is_of_shares(config: RunConfig) -> bool:
+    return config.training.loss == "multinomial"
 
 
 def _share_groups(vocabulary: Vocabulary) -> tuple[int, ...]:

@@ -5,10 +5,12 @@ from datetime import UTC, datetime
 
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
+from prefect.logging import get_run_logger
 
 from flows.aggregate import aggregate
 from flows.config import RunConfig
 from flows.ingest import ingest
+from flows.locking import sole_run
 from flows.publish import publish
 from flows.publishing import sweep
 from flows.record import RunResult, write_record
@@ -19,8 +21,13 @@ from flows.train import train_model
 @flow(name="foreshock", flow_run_name="{config.name}")
 def run(config: RunConfig) -> RunResult:
     """Ingest, aggregate, train, diagnose, score and publish; what is done already is kept."""
+    wait = config.execution.lock_wait
+    with sole_run(config.data, doing="run", wait=wait, on_wait=get_run_logger().warning):
+        return _run(config)
+
+
+def _run(config: RunConfig) -> RunResult:
     started, at = time.monotonic(), datetime.now(UTC)
-    config.data.mkdir(parents=True, exist_ok=True)
     sweep(config.data)
     create_markdown_artifact(
         f"```toml\n{config.to_toml()}```",
@@ -30,7 +37,7 @@ def run(config: RunConfig) -> RunResult:
     ingested = ingest(config)
     features = aggregate(ingested.lake, config)
     model = train_model(features, config)
-    publication = publish(features, model, config)
+    publication = publish(features, model, config, ingested.lake)
     result = RunResult(
         ingested=ingested,
         features=features,

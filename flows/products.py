@@ -7,21 +7,14 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from features.aggregate import EVERY
 from features.cube import Cube
 from features.preparation import Prepared
 from features.split import PARTS, parts_of_steps
 from features.vocabulary import Vocabulary
 from features.windows import window_view
 from flows.judging import Drivers, Judgement
+from flows.proportions import step_ends, to_arrow, with_step_end
 from models import Analogues, Scores
-
-
-def proportions_table(cube: Cube) -> pa.Table:
-    """Return the proportions, one row an entity and step, empty steps included."""
-    table = cube.proportions()
-    steps = _with_step_end(cube, table.select("entity", "step_start", "n_events"))
-    return _to_arrow(pl.concat([steps, table.drop(steps.columns, strict=False)], how="horizontal"))
 
 
 def embeddings_table(
@@ -37,14 +30,29 @@ def embeddings_table(
     )
 
 
-def analogues_table(cube: Cube, prepared: Prepared, found: Analogues) -> pa.Table:
-    """Return the windows that each window is most like, the nearest first."""
+def analogues_table(
+    windows: pa.Table, found: Analogues, queries: NDArray[np.int64] | None = None
+) -> pa.Table:
+    """Return the windows that each window is most like, the nearest first.
+
+    Parameters
+    ----------
+    windows
+        ``entity``, ``window_start`` and ``window_end`` of every window, as in `embeddings_table`.
+    found
+        Of `models.nearest_analogues`.
+    queries
+        int64 ``(Q,)``: the rows that they are of; all if None.
+    """
     row, rank = np.nonzero(found.positions >= 0)
     position = found.positions[row, rank]
-    windows = _windows(cube, prepared).select(["entity", "window_start", "window_end"])
+    row_of = row if queries is None else queries[row]
+    windows = windows.select(["entity", "window_start", "window_end"])
     names = ["analogue_entity", "analogue_start", "analogue_end"]
     analogues = windows.take(pa.array(position)).rename_columns(names)
-    table = windows.take(pa.array(row)).append_column("rank", pa.array((rank + 1).astype(np.int32)))
+    table = windows.take(pa.array(row_of)).append_column(
+        "rank", pa.array((rank + 1).astype(np.int32))
+    )
     for name in names:
         table = table.append_column(name, analogues[name])
     return table.append_column("distance", pa.array(found.distances[row, rank]))
@@ -80,7 +88,7 @@ def step_errors_table(
     alarm_rate: float,
 ) -> pa.Table:
     """Return what is said of each step, empty steps included."""
-    steps = _with_step_end(
+    steps = with_step_end(
         cube, cube.index().with_columns(n_events=pl.Series(cube.exposure.reshape(-1)))
     ).with_columns(part=_parts_of_steps(cube, prepared))
     p_value, combined, newest = judgement.p_value, judgement.combined, judgement.newest
@@ -101,7 +109,7 @@ def step_errors_table(
         "volume_share": judgement.drivers.volume_share,
     }
     alarms = pa.array(p_value.reshape(-1) <= alarm_rate, mask=np.isnan(p_value).reshape(-1))
-    table = _to_arrow(steps)
+    table = to_arrow(steps)
     table = table.add_column(
         table.schema.get_field_index("n_events") + 1,
         "expected_events",
@@ -116,6 +124,8 @@ def step_errors_table(
 
 def _means_of_windows(steps: NDArray[np.float32], prepared: Prepared) -> NDArray[np.float32]:
     """Return the mean of each window's steps that have a value, ``(N,)``; NaN where none has."""
+    if len(prepared.windows) == 0:
+        return np.zeros(0, np.float32)
     windows = window_view(np.isnan(steps), prepared.windows.length)
     entity, start = prepared.windows.index.T
     known = (~windows[entity, start]).sum(axis=-1)
@@ -139,30 +149,7 @@ def _windows(cube: Cube, prepared: Prepared) -> pa.Table:
             "part": pl.Series(PARTS).gather(prepared.parts.astype(np.int64)),
         }
     )
-    return _to_arrow(frame)
-
-
-def _to_arrow(frame: pl.DataFrame) -> pa.Table:
-    """Convert to Arrow, with plain strings for polars' large ones."""
-    table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
-    fields = [
-        field.with_type(pa.string()) if pa.types.is_large_string(field.type) else field
-        for field in table.schema
-    ]
-    return table.cast(pa.schema(fields))
-
-
-def step_ends(cube: Cube) -> pl.Series:
-    """Return the last day of each step."""
-    starts = pl.DataFrame({"step": pl.Series(cube.steps).cast(pl.Date)})
-    return starts.select(
-        pl.col("step").dt.offset_by(EVERY[cube.step]).dt.offset_by("-1d")
-    ).to_series()
-
-
-def _with_step_end(cube: Cube, table: pl.DataFrame) -> pl.DataFrame:
-    ends = step_ends(cube).gather(np.tile(np.arange(len(cube.steps)), len(cube.entities)))
-    return table.select("entity", "step_start", pl.Series("step_end", ends), "n_events")
+    return to_arrow(frame)
 
 
 def _parts_of_steps(cube: Cube, prepared: Prepared) -> pl.Series:

@@ -1,15 +1,10 @@
 """The flow that scores every window and publishes what readers of the Parquet get."""
 
 import json
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from importlib.metadata import version as version_of
-from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
@@ -20,23 +15,21 @@ from flows.config import RunConfig
 from flows.datasets import SCHEMA_VERSION
 from flows.digests import digest_of
 from flows.injected import can_inject, detect_injected
+from flows.lake import Lake
 from flows.learning import LearningData, learning_data
-from flows.products import (
-    analogues_table,
-    embeddings_table,
-    proportions_table,
-    step_errors_table,
-    window_errors_table,
-)
+from flows.partitions import write_table
+from flows.proportions import StepBounds, write_years
 from flows.publishing import latest, point_latest, publishing
 from flows.regime_naming import REGIMES, fit_regimes
-from flows.scorers import Scored, all_scores, score_all
+from flows.score_tables import analogues_among, provenance_of, score_tables, write_state
+from flows.scorer import SCORER, Scorer
+from flows.scorers import all_scores, score_all
 from flows.train import ModelReference
-from models import LSTMAutoencoder, Regimes, checkpoint, nearest_analogues
+from models import LSTMAutoencoder, checkpoint
 
 BASELINES: Final = "baselines.json"
 
-VERSION: Final = 3
+VERSION: Final = 4
 """To be raised when the same model would give other tables."""
 
 
@@ -47,7 +40,7 @@ class Publication:
     Attributes
     ----------
     folder
-        Holds a Parquet file a dataset.
+        Holds a folder of Parquet files a dataset.
     latest
         The link by which readers reach it.
     reused
@@ -60,7 +53,9 @@ class Publication:
 
 
 @flow(name="publish", flow_run_name="publish {config.name}", validate_parameters=False)
-def publish(features: FeatureSet, model: ModelReference, config: RunConfig) -> Publication:
+def publish(
+    features: FeatureSet, model: ModelReference, config: RunConfig, lake: Path
+) -> Publication:
     """Score every window with the model and publish all datasets in one move."""
     dataset = config.data / "published" / config.name
     judging = (config.scoring, config.calibration, config.mahalanobis)
@@ -74,7 +69,7 @@ def publish(features: FeatureSet, model: ModelReference, config: RunConfig) -> P
     elif folder.exists():
         point_latest(dataset, version)
     else:
-        write_datasets(features, model, dataset / version, config)
+        write_datasets(features, model, dataset / version, config, lake)
     return Publication(folder=folder, latest=dataset / "latest", reused=current == folder.resolve())
 
 
@@ -105,39 +100,50 @@ def refuse_collapsed(model: ModelReference, config: RunConfig) -> None:
 
 @task(name="score and write", cache_policy=NO_CACHE)
 def write_datasets(
-    features: FeatureSet, model: ModelReference, target: Path, config: RunConfig
+    features: FeatureSet, model: ModelReference, target: Path, config: RunConfig, lake: Path
 ) -> None:
     """Score, and write every dataset with its provenance, which doesn't name any folder."""
     logger = get_run_logger()
     cube, vocabulary = features.cube(config.windows), features.vocabulary()
     data = learning_data(cube, vocabulary, config)
-    prepared = data.prepared
-    logger.info("scoring %d windows", len(prepared.windows))
+    logger.info("scoring %d windows", len(data.prepared.windows))
     trained = checkpoint.load(model.folder).trained.model
     scored = score_all(trained, data, config)
     scores, judgement = scored.scores, scored.judgement
     if (method := judgement.calibration.config.method) != config.calibration.method:
         logger.warning("few steps in the validation part: p-values are by the method %s", method)
-    regimes = fit_regimes(scores.embeddings, cube, prepared, config.scoring, latest(target.parent))
-    tables = _tables(data, scored, regimes, vocabulary, config)
+    previous = latest(target.parent)
+    regimes = fit_regimes(scores.embeddings, cube, data.prepared, config.scoring, previous)
+    scorer = Scorer(
+        model_id=model.model_id,
+        config=config,
+        entities=cube.entities,
+        model=trained,
+        vocabulary=vocabulary,
+        preparation=data.preparation,
+        yardstick=judgement.yardstick,
+        regimes=regimes,
+    )
+    tables = score_tables(scorer, data, scored)
+    steps = cube.steps.tolist()
+    tables["analogues"] = analogues_among(tables["embeddings"], steps, scorer)
     beside = beside_baselines(trained, data, vocabulary, config)
-    provenance = {
-        "schema_version": SCHEMA_VERSION,
-        "code_version": version_of("foreshock"),
-        "model_id": model.model_id,
-        "vocabulary": vocabulary.digest,
-        "config": config.to_toml(without=("source", "data")),
-    }
+    provenance, counts = provenance_of(scorer), features.counts()
+    bounds = StepBounds.of([counts])
     with publishing(target.parent, target.name) as folder:
-        slabs = map(proportions_table, features.slabs())
-        for name, parts in {"proportions": slabs, **tables}.items():
-            rows = write_parquet(parts, folder / f"{name}.parquet", provenance | {"dataset": name})
+        how = {"step": config.step, "bounds": bounds, "folder": folder, "provenance": provenance}
+        rows = write_years(bounds.years(), counts, vocabulary=vocabulary, **how)
+        logger.info("%s: %d rows", "proportions", rows)
+        for name, table in tables.items():
+            rows = write_table(table, folder, name, provenance)
             logger.info("%s: %d rows", name, rows)
+        scorer.save(folder / SCORER, model.folder)
+        write_state(folder, Lake.read(lake), bounds)
         (folder / "vocabulary.json").write_text(vocabulary.to_json())
-        _write_json(folder / REGIMES, regimes.to_dict())
-        _write_json(folder / BASELINES, beside)
+        write_json(folder / REGIMES, regimes.to_dict())
+        write_json(folder / BASELINES, beside)
         entities = {"entities": cube.entities}
-        _write_json(folder / "calibration.json", entities | judgement.calibration.to_dict())
+        write_json(folder / "calibration.json", entities | judgement.calibration.to_dict())
 
 
 def beside_baselines(
@@ -159,76 +165,6 @@ def beside_baselines(
     return [asdict(row) for row in rows]
 
 
-def _tables(
-    data: LearningData,
-    scored: Scored,
-    regimes: Regimes,
-    vocabulary: Vocabulary,
-    config: RunConfig,
-) -> dict[str, list[pa.Table]]:
-    cube, prepared, scores = data.cube, data.prepared, scored.scores
-    analogues = nearest_analogues(
-        scores.embeddings,
-        prepared.windows.index,
-        length=prepared.windows.length,
-        n_neighbours=config.scoring.analogues,
-        training=prepared.parts == 0,
-        min_lag=prepared.windows.length,
-    )
-    numbers = regimes.assign(scores.embeddings)
-    return {
-        "embeddings": [embeddings_table(cube, prepared, scores, numbers)],
-        "analogues": [analogues_table(cube, prepared, analogues)],
-        "window_errors": [window_errors_table(cube, prepared, scores, scored.judgement)],
-        "step_errors": [
-            step_errors_table(
-                cube,
-                prepared,
-                scores.coverage,
-                scored.judgement,
-                vocabulary,
-                alarm_rate=config.scoring.alarm_rate,
-            )
-        ],
-    }
-
-
-def _write_json(path: Path, content: Any) -> None:
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON, in which nothing is infinite."""
     path.write_text(json.dumps(content, ensure_ascii=False, allow_nan=False))
-
-
-def write_parquet(parts: Iterable[pa.Table], path: Path, provenance: dict[str, Any]) -> int:
-    """Write a table with zstd, and its provenance as JSON under the metadata key `foreshock`.
-
-    Parameters
-    ----------
-    parts
-        The table in parts of one schema, so that it need not be in memory as a whole.
-
-    Returns
-    -------
-    int
-        The number of rows.
-    """
-    parts = iter(parts)
-    first = next(parts)
-    metadata = {**(first.schema.metadata or {}), b"foreshock": json.dumps(provenance).encode()}
-    schema = first.schema.with_metadata(metadata)
-    floats = [field.name for field in schema if _holds_floats(field.type)]
-    rows = 0
-    with pq.ParquetWriter(
-        path,
-        schema,
-        compression="zstd",
-        use_dictionary=[name for name in schema.names if name not in floats],
-        use_byte_stream_split=floats,
-    ) as writer:
-        for part in chain([first], parts):
-            writer.write_table(part.replace_schema_metadata(metadata), row_group_size=1 << 17)
-            rows += part.num_rows
-    return rows
-
-
-def _holds_floats(kind: pa.DataType) -> bool:
-    value = kind.value_type if pa.types.is_fixed_size_list(kind) else kind
-    return bool(pa.types.is_floating(value))

@@ -11,8 +11,8 @@ from pydantic_core import to_jsonable_python
 
 from flows.aggregate import FeatureSet
 from flows.config import RunConfig
-from flows.ingest import IngestResult
 from flows.lake import Lake
+from flows.lake_update import IngestResult
 from flows.publish import Publication
 from flows.train import ModelReference
 from models import checkpoint

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from features.cube import Cube
 from features.preparation import Prepared
+from flows.partitions import scan_table
 from flows.scoring_config import ScoringConfig
 from models import Regimes
 
@@ -55,11 +56,10 @@ def _read_previous(
     previous: Path | None, cube: Cube, prepared: Prepared
 ) -> tuple[Regimes | None, NDArray[np.int32] | None]:
     """Return the old regimes, and the old number of each window, -1 where it has none."""
-    if previous is None or not (previous / REGIMES).exists():
+    needed = () if previous is None else (previous / REGIMES, previous / "embeddings")
+    if previous is None or not all(path.exists() for path in needed):
         return None, None
-    old = pl.read_parquet(
-        previous / "embeddings.parquet", columns=["entity", "window_start", "regime"]
-    )
+    old = scan_table(previous, "embeddings").select("entity", "window_start", "regime").collect()
     entity, start = prepared.windows.index.T
     windows = pl.DataFrame(
         {

@@ -20,6 +20,7 @@ from flows.noise import (
     slabs_of,
     training_steps,
 )
+from flows.yardstick import Yardstick
 from models import LSTMAutoencoder, Scores, nowcast, pearson_errors, score
 from models.baseline_scorers import StepArrays, baseline_scores
 
@@ -37,14 +38,19 @@ class Scored:
     judgement: Judgement
 
 
-def score_all(model: LSTMAutoencoder, data: LearningData, config: RunConfig) -> Scored:
+def score_all(
+    model: LSTMAutoencoder,
+    data: LearningData,
+    config: RunConfig,
+    yardstick: Yardstick | None = None,
+) -> Scored:
     """Embed and reconstruct every window, expect every newest step, and judge every step."""
     prepared, device = data.prepared, config.training.device
     scores = score(model, windows=prepared.windows.index, device=device, **data.arrays)
     seen = {name: value for name, value in data.arrays.items() if name != "target"}
     ending = windows_ending(prepared.observed & (scores.coverage > 0), prepared.windows.length)
     newest = nowcast(model, windows=ending, device=device, **seen)
-    return Scored(scores=scores, judgement=judge_steps(data, scores, newest, config))
+    return Scored(scores=scores, judgement=judge_steps(data, scores, newest, config, yardstick))
 
 
 def windows_ending(steps: NDArray[np.bool_], length: int) -> NDArray[np.int64]:

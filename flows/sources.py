@@ -7,7 +7,7 @@ from typing import Final
 from features.tables import TABLE_SUFFIXES
 from flows.digests import digest_of_file
 
-_SUFFIXES: Final = (*TABLE_SUFFIXES, ".zip", ".gz")
+_SUFFIXES: Final = (*TABLE_SUFFIXES, ".zip", ".gz", ".parquet")
 
 
 class SourceError(ValueError):
@@ -26,7 +26,7 @@ def find_files(source: Sequence[Path]) -> list[Path]:
     found: dict[str, Path] = {}
     for path in source:
         if not path.exists():
-            msg = f"source {path} does not exist: expected a folder of ICEWS files, or such files"
+            msg = f"source {path} does not exist: expected a folder of event files, or such files"
             raise SourceError(msg)
         inside = path.rglob("*") if path.is_dir() else [path]
         for file in inside:

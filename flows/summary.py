@@ -17,9 +17,12 @@ from flows.datasets import DATASETS
 from flows.driver_words import in_words
 from flows.injected import ALL
 from flows.lake import FileRecord, Lake
+from flows.lake_update import IngestResult
+from flows.partitions import scan_table
 from flows.publish import BASELINES
 from flows.record import RunResult
 from flows.scorers import DEFAULT_SCORER
+from flows.update import UpdateResult
 from models import checkpoint
 
 ROWS_SHOWN = 8
@@ -29,11 +32,48 @@ _ARTIFACT_WIDTH = 100
 
 def print_summary(result: RunResult, console: Console | None = None) -> None:
     """Print what a run came to, as wide as the terminal or wide enough for a log."""
-    if console is None:
-        console = Console()
-        if not console.is_terminal:
-            console = Console(width=_LOG_WIDTH)
-    console.print(_summary(result))
+    _console(console).print(_summary(result))
+
+
+def print_ingested(result: IngestResult, console: Console | None = None) -> None:
+    """Print what an ingestion read, and what became of it."""
+    _console(console).print(_ingested(result))
+
+
+def print_update(result: UpdateResult, console: Console | None = None) -> None:
+    """Print what an update read and scored, and which of the steps scored anew stand out."""
+    _console(console).print(
+        Group(
+            _ingested(result.ingested),
+            _rescored(result),
+            _top_table(result.published),
+            Text(f"  model {result.model_id} · {result.seconds:.0f} s", style="dim"),
+        )
+    )
+
+
+def _console(console: Console | None) -> Console:
+    """Return a console as wide as the terminal, or wide enough for a log."""
+    if console is not None:
+        return console
+    console = Console()
+    return console if console.is_terminal else Console(width=_LOG_WIDTH)
+
+
+def _ingested(result: IngestResult) -> RenderableType:
+    return _read_table(Lake.read(result.lake), result)
+
+
+def _rescored(result: UpdateResult) -> RenderableType:
+    done = result.rescored
+    if done is None:
+        return Text(f"nothing new to score: {result.published} has all events")
+    words = (
+        f"{_number(done.touched)} steps have other events than before; "
+        f"{_number(done.scored)} rows of steps were scored anew, years written: "
+        f"{', '.join(map(str, done.years))}"
+    )
+    return Group(_title(f"Published to {result.published}"), Text("  " + words))
 
 
 def summary_text(result: RunResult) -> str:
@@ -46,18 +86,18 @@ def summary_text(result: RunResult) -> str:
 
 def _summary(result: RunResult) -> RenderableType:
     return Group(
-        _read_table(Lake.read(result.ingested.lake), result),
+        _ingested(result.ingested),
         _trained_table(result),
-        _top_table(result.publication.folder / "step_errors.parquet"),
+        _top_table(result.publication.folder),
         _baselines_table(result.publication.folder / BASELINES),
         _written_table(result),
     )
 
 
-def _read_table(lake: Lake, result: RunResult) -> RenderableType:
+def _read_table(lake: Lake, result: IngestResult) -> RenderableType:
     table = _table("files", "lines", "accepted", "rejected", "duplicates")
     for title, chosen in (
-        ("in this run", [lake.files[name] for name in result.ingested.added]),
+        ("in this run", [lake.files[name] for name in result.added]),
         ("in the lake", list(lake.files.values())),
     ):
         table.add_row(title, *map(_number, (len(chosen), *_account(chosen))))
@@ -107,10 +147,10 @@ def _trained_table(result: RunResult) -> RenderableType:
     return Group(_title(title), table, Text("  " + diagnosis.sentence, style=style))
 
 
-def _top_table(path: Path) -> RenderableType:
+def _top_table(published: Path) -> RenderableType:
     table = _table("from", "events", "score", "p", "strange", "above all")
     top = (
-        pl.scan_parquet(path)
+        scan_table(published, "step_errors")
         .filter(pl.col("score").is_not_null())
         .sort("score", "entity", "step_start", descending=[True, False, False])
         .head(ROWS_SHOWN)
@@ -161,9 +201,10 @@ def _written_table(result: RunResult) -> RenderableType:
     done = "nothing new" if result.publication.reused else "new"
     table = _table("rows", "kB")
     for name in DATASETS:
-        path = result.publication.latest / f"{name}.parquet"
-        rows = pq.read_metadata(path).num_rows
-        table.add_row(path.name, _number(rows), _number(path.stat().st_size // 1024))
+        files = list((result.publication.folder / name).glob("*.parquet"))
+        rows = sum(pq.read_metadata(path).num_rows for path in files)
+        size = sum(path.stat().st_size for path in files)
+        table.add_row(f"{name}/*.parquet", _number(rows), _number(size // 1024))
     title = _title(f"Written ({done}) to {result.publication.latest}")
     record = Text(f"  run record: {result.record} · {result.seconds:.0f} s", style="dim")
     return Group(title, table, record)

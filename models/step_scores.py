@@ -22,6 +22,7 @@ __all__ = [
     "squared",
     "surge",
     "surge_parts",
+    "usual_scores",
 ]
 
 Floats = NDArray[np.float32]
@@ -236,6 +237,18 @@ def relative_to_usual(scores: Floats, training: NDArray[np.bool_]) -> Floats:
     >>> [[f"{score:.2f}" for score in row] for row in relative]
     [['0.71', '0.71', '2.82'], ['1.26', '1.26', '5.05']]
     """
+    relative: Floats = (scores / usual_scores(scores, training)[:, None]).astype(np.float32)
+    return relative
+
+
+def usual_scores(scores: Floats, training: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return what `relative_to_usual` divides the scores `(E, S)` of each entity by, `(E,)`.
+
+    Raises
+    ------
+    ValueError
+        If no training step has a score above 0.
+    """
     known = training & ~np.isnan(scores)
     summed = np.where(known, scores, 0).sum(axis=1, dtype=np.float64)
     n = known.sum(axis=1)
@@ -245,9 +258,8 @@ def relative_to_usual(scores: Floats, training: NDArray[np.bool_]) -> Floats:
             f"{int(n.sum())} training steps have a score, and their mean is {common}; it must be "
             "above 0 to be what is usual: train on more steps, or on some that vary"
         )
-    usual = (summed + _PRIOR_STEPS * common) / (n + _PRIOR_STEPS)
-    relative: Floats = (scores / usual[:, None]).astype(np.float32)
-    return relative
+    usual: NDArray[np.float64] = (summed + _PRIOR_STEPS * common) / (n + _PRIOR_STEPS)
+    return usual
 
 
 def _powered(residuals: Floats) -> Floats:

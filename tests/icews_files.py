@@ -2,23 +2,15 @@
 
 import hashlib
 import json
-import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
-from prefect.logging import disable_run_logger
-
 from features.ingest import IngestConfig
 from features.sample import COUNTRIES, SampleConfig, write_sample
-from flows import ingest as ingestion
 from flows.config import RunConfig
-from flows.ingest import IngestResult
-from flows.lake import Lake
-from flows.publishing import latest
+from flows.lake_update import IngestResult, update_lake
 from flows.record import RunResult
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample"
@@ -64,30 +56,9 @@ def small_config(source: Path, data: Path, **overrides: Any) -> RunConfig:
     return RunConfig.load(None, {"source": [source], "data": data} | quick | overrides)
 
 
-@contextmanager
-def without_prefect() -> Iterator[None]:
-    """Let the functions behind the tasks of `flows.ingest` be called outside of a run."""
-
-    @contextmanager
-    def silent(stage: str, total: int) -> Iterator[Any]:
-        yield lambda units=1, *, doing="": None
-
-    with pytest.MonkeyPatch.context() as patch, disable_run_logger():
-        patch.setattr(ingestion, "progress", silent)
-        yield
-
-
-def bring(data: Path, *paths: Path) -> IngestResult:
+def bring(data: Path, *paths: Path, config: IngestConfig | None = None) -> IngestResult:
     """Bring files into the lake as the flow does, if there is anything new in them."""
-    config = IngestConfig()
-    previous = Lake.load(latest(data / "lake"), config)
-    fresh = ingestion.find_new_files(paths, previous)
-    if not fresh:
-        assert previous.folder is not None
-        return IngestResult(lake=previous.folder)
-    with without_prefect(), tempfile.TemporaryDirectory() as staging:
-        staged = ingestion.stage_files.fn(fresh, Path(staging), config)
-        return ingestion.update_lake.fn(data / "lake", previous, staged)
+    return update_lake(data / "lake", paths, config or IngestConfig())
 
 
 def sha256(path: Path) -> str:

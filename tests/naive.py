@@ -244,14 +244,14 @@ def quad_class(code: str) -> str:
     return f"{kind}_{manner}"
 
 
-def sectors_of(row: Row, side: str) -> set[str]:
-    """The sectors of one side, whatever their order and however often each is named."""
-    text = row[f"{side}_sectors"] or ""
-    return {sector.strip() for sector in text.split(",")} - {""}
+def listed(row: Row, field: str) -> set[str]:
+    """The members of a list of sectors or contexts, whatever their order and their repeats."""
+    text = row[field] or ""
+    return {member.strip() for member in text.split(",")} - {""}
 
 
 def one_hot(row: Row, vocabulary: Vocabulary) -> list[float]:
-    """One event as a row of zeros and ones, and its intensity scaled to 0...1."""
+    """One event as a row of zeros and ones, and its intensity scaled to 0...1, NaN if absent."""
     known = {feature.category for feature in vocabulary.features if feature.block == "event_type"}
     code = row["event_code"] if row["event_code"] in known else "other"
     values = []
@@ -263,11 +263,12 @@ def one_hot(row: Row, vocabulary: Vocabulary) -> list[float]:
         elif feature.block == "root":
             values.append(float(feature.category == row["event_code"][:2]))
         elif feature.block == "intensity":
-            values.append((row["intensity"] + 10) / 20)
+            absent = row["intensity"] is None
+            values.append(np.nan if absent else (row["intensity"] + 10) / 20)
         elif feature.block == "log_volume":
             values.append(0.0)
         else:
-            values.append(float(feature.category in sectors_of(row, feature.block.split("_")[0])))
+            values.append(float(feature.category in listed(row, f"{feature.block}s")))
     return values
 
 
@@ -293,6 +294,9 @@ def proportions(
             for f, feature in enumerate(vocabulary.features):
                 if feature.block == "log_volume":
                     values[e, s, f] = np.log(1 + len(cell))
+                if feature.block == "intensity":
+                    given = [row[f] for row in cell if not np.isnan(row[f])]
+                    values[e, s, f] = np.mean(given) if given else 0.5
     return entities, steps, values, exposure
 
 
@@ -303,8 +307,8 @@ def category_counts(
     counts: dict[tuple[str, date, str, str], int] = {}
     for row in rows:
         categories = [("event_code", row["event_code"])]
-        for side in ("source", "target"):
-            categories += [(f"{side}_sectors", sector) for sector in sectors_of(row, side)]
+        for field in ("source_sectors", "target_sectors", "contexts"):
+            categories += [(field, member) for member in listed(row, field)]
         for name in entities_of(row, entity):
             for field, category in categories:
                 key = (name, step_start(row["event_date"], step), field, category)
@@ -323,30 +327,42 @@ def file_order(names: Sequence[str]) -> list[str]:
 
 
 def resolve_duplicates(
-    rows: Sequence[Row], files: Sequence[StagedFile]
+    rows: Sequence[Row], files: Sequence[StagedFile], *, one_report_a_day: bool = False
 ) -> tuple[list[Row], list[Row]]:
     """Events and duplicates, a row at a time in order of file precedence and line."""
     order = file_order([file.name for file in files])
     edition = {file.name: file.edition for file in files}
     origin: dict[tuple[str, date], str] = {}
+    seen: set[tuple[Any, ...]] = set()
     events, duplicates = [], []
+
+    def set_apart(row: Row, reason: str, by: str | None = None) -> None:
+        duplicates.append(row | {"reason": reason, "superseded_by": by})
+
     for row in sorted(rows, key=lambda row: (order.index(row["file"]), row["line"])):
         key = (row["event_id"], row["event_date"])
-        covered = edition[row["file"]] != "other" and any(
-            order.index(file.name) < order.index(row["file"])
+        report = (row["event_date"], row["source_name"], row["target_name"], row["event_code"])
+        covering = [
+            file.name
+            for file in sorted(files, key=lambda file: order.index(file.name))
+            if file.edition == "yearly"
+            and file.first_event is not None
+            and order.index(file.name) < order.index(row["file"])
             and file.first_event <= row["event_date"] <= file.last_event
             and row["event_date"].year == int(file.name.split(".")[1])
-            for file in files
-            if file.edition == "yearly" and file.first_event is not None
-        )
-        if covered:
-            duplicates.append(row | {"reason": "superseded"})
+        ]
+        if covering and edition[row["file"]] != "other":
+            set_apart(row, "superseded", covering[0])
         elif key in origin:
             where = "in file" if origin[key] == row["file"] else "across files"
-            duplicates.append(row | {"reason": f"repeated {where}"})
+            set_apart(row, f"repeated {where}")
         else:
             origin[key] = row["file"]
-            events.append(row)
+            if one_report_a_day and None not in report and report in seen:
+                set_apart(row, "another report")
+            else:
+                events.append(row)
+            seen.add(report)
     return events, duplicates
 
 

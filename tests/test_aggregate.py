@@ -1,8 +1,10 @@
 """Laws of counting: exact, whatever the order of the events and however they are parted."""
 
+import io
 from datetime import date, timedelta
 from typing import Any, get_args
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -34,6 +36,7 @@ SCHEMA = {
     "country": pl.String,
     "source_sectors": pl.String,
     "target_sectors": pl.String,
+    "contexts": pl.String,
 }
 COUNTRY = st.sampled_from(["Mali", "Niger", "Iraq", None])
 SECTORS = st.sampled_from([None, "Police", "Police,Media", "Media, Police", "Police,Police", ","])
@@ -42,12 +45,13 @@ EVENTS = st.lists(
         {
             "event_date": st.dates(date(2018, 12, 20), date(2019, 2, 5)),
             "event_code": st.sampled_from(["010", "10", "042", "0841", "1823", "190"]),
-            "intensity": st.sampled_from([-10.0, -0.1, 0.0, 1.9, 3.4, 10.0]),
+            "intensity": st.sampled_from([-10.0, -0.1, 0.0, 1.9, 3.4, 10.0, None]),
             "source_country": COUNTRY,
             "target_country": COUNTRY,
             "country": COUNTRY,
             "source_sectors": SECTORS,
             "target_sectors": SECTORS,
+            "contexts": st.sampled_from([None, "military", "cyber, military", "election,election"]),
         }
     ),
     max_size=20,
@@ -74,6 +78,14 @@ def assert_same(got: Counts, wanted: Counts) -> None:
     assert_frame_equal(got.categories, wanted.categories)
 
 
+def written(counts: Counts) -> list[bytes]:
+    """Return the files that counts are kept in."""
+    files = [io.BytesIO(), io.BytesIO()]
+    counts.totals.write_parquet(files[0])
+    counts.categories.write_parquet(files[1])
+    return [file.getvalue() for file in files]
+
+
 # Against the oracle
 
 
@@ -91,9 +103,11 @@ def test_counts_are_those_of_counting_one_by_one(
     wanted: dict[tuple[str, date], list[int]] = {}
     for row in rows:
         for name in naive.entities_of(row, entity):
-            cell = wanted.setdefault((name, naive.step_start(row["event_date"], step)), [0, 0])
+            cell = wanted.setdefault((name, naive.step_start(row["event_date"], step)), [0, 0, 0])
             cell[0] += 1
-            cell[1] += round(row["intensity"] * 1000)
+            if row["intensity"] is not None:
+                cell[1] += 1
+                cell[2] += round(row["intensity"] * 1000)
     assert {row[:2]: list(row[2:]) for row in counts.totals.rows()} == wanted
     assert counts.totals.select("entity", "step_start").rows() == sorted(wanted)
     keys = counts.categories.select("entity", "step_start", "field", "category").rows()
@@ -117,6 +131,7 @@ def test_counts_of_parts_add_up_to_those_of_the_whole_exactly(
     whole = count_events(frame(rows), entity=entity, step=step, fields=FIELDS)
     assert_same(merge_counts(counts), whole)
     assert_same(merge_counts(data.draw(st.permutations(counts))), whole)
+    assert written(merge_counts(counts)) == written(whole)
 
 
 @settings(max_examples=30, deadline=None)
@@ -128,6 +143,34 @@ def test_the_order_of_rows_is_irrelevant(rows: list[Row], data: st.DataObject) -
         for order in (rows, shuffled)
     )
     assert_same(one, other)
+    assert written(one) == written(other)
+
+
+@pytest.mark.parametrize("entity", ENTITIES)
+@pytest.mark.parametrize("code_type", [event_code_type(), pl.String()], ids=["enum", "text"])
+def test_counts_of_many_events_are_the_same_bytes_in_any_order(
+    entity: Entity, code_type: pl.DataType
+) -> None:
+    rng, n = np.random.default_rng(0), 60_000
+    codes = event_code_type().categories.to_numpy()
+    names = np.array([f"Country {i}" for i in range(40)])
+    lists = np.array(["Police", "Police,Media", "Media, Elite", ""])
+    texts = {
+        **{column: names[rng.integers(0, 40, n)] for column in SCHEMA if "country" in column},
+        **{column: lists[rng.integers(0, 4, n)] for column in FIELDS[1:]},
+        "event_code": codes[rng.integers(0, len(codes), n)],
+    }
+    events = pl.DataFrame(texts).with_columns(
+        pl.col("event_code").cast(code_type),
+        event_date=pl.Series(np.datetime64("2018-12-31") + rng.integers(0, 40, n)),
+        intensity=pl.Series(rng.normal(0, 3, n).clip(-10, 10).astype(np.float32)),
+    )
+    orders = (np.arange(n), rng.permutation(n), np.argsort(texts["country"], kind="stable"))
+    one, *others = (
+        written(count_events(events[order].lazy(), entity=entity, step="week", fields=FIELDS))
+        for order in orders
+    )
+    assert all(other == one for other in others)
 
 
 # By hand
@@ -162,7 +205,28 @@ def test_a_dyad_is_a_pair_of_different_countries() -> None:
 
 def test_the_world_counts_every_event_even_of_no_country() -> None:
     counts = count_events(frame([event(), event(country="Mali")]), entity="world", step="day")
-    assert counts.totals.row(0) == ("World", date(2018, 10, 4), 2, 3800)
+    assert counts.totals.row(0) == ("World", date(2018, 10, 4), 2, 2, 3800)
+
+
+def test_events_without_an_intensity_count_but_add_none() -> None:
+    rows = [event(), event(intensity=None), event(intensity=-10.0)]
+    counts = count_events(frame(rows), entity="world", step="day")
+    assert counts.totals.row(0) == ("World", date(2018, 10, 4), 3, 2, -8100)
+    none = count_events(frame([event(intensity=None)] * 4), entity="world", step="day")
+    assert none.totals.row(0) == ("World", date(2018, 10, 4), 4, 0, 0)
+    assert none.totals.schema == counts.totals.schema
+
+
+def test_codes_may_be_an_enumeration_or_text() -> None:
+    rows = [event(), event(event_code="190"), event(event_code="042")]
+    text = frame(rows).with_columns(pl.col("event_code").cast(pl.String))
+    assert_same(
+        count_events(text, entity="world", step="day"),
+        count_events(frame(rows), entity="world", step="day"),
+    )
+    free = text.with_columns(event_code=pl.lit("Zamach – próba"))
+    counts = count_events(free, entity="world", step="day")
+    assert counts.categories.select("category", "n_events").rows() == [("Zamach – próba", 3)]
 
 
 def test_repeated_sectors_and_their_order_count_once() -> None:

@@ -9,7 +9,7 @@ from polars.testing import assert_frame_equal
 
 from features.aggregate import Counts, count_events
 from features.windows import WindowConfig
-from flows import aggregate as aggregation
+from flows import counting
 from flows.aggregate import NoEventsError, aggregate, training_end
 from flows.config import RunConfig
 from flows.lake import Lake
@@ -35,7 +35,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         months.append(f"{days:%Y-%m}")
         return count_events(events, **how)
 
-    monkeypatch.setattr(aggregation, "count_events", noting)
+    monkeypatch.setattr(counting, "count_events", noting)
     return months
 
 
@@ -112,7 +112,7 @@ def test_the_training_period_ends_where_the_split_says(whole: WholeRun) -> None:
         categories=pl.read_parquet(whole.result.features.folder / "categories.parquet"),
     )
     end = training_end(counts, "week", whole.config.split)
-    errors = pl.read_parquet(whole.result.publication.latest / "step_errors.parquet")
+    errors = pl.read_parquet(whole.result.publication.latest / "step_errors")
     in_training = pl.col("part") == "training"
     assert errors.filter(in_training)["step_start"].max() < end
     assert errors.filter(~in_training)["step_start"].min() == end

@@ -131,7 +131,7 @@ def test_a_source_that_is_not_there_starts_no_run(tmp_path: Path) -> None:
     done = foreshock("run", "--source", tmp_path / "[red]no[/red]", "--data", tmp_path / "data")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        f"foreshock: source {tmp_path}/[red]no[/red] does not exist: expected a folder of ICEWS "
+        f"foreshock: source {tmp_path}/[red]no[/red] does not exist: expected a folder of event "
         "files, or such files\n"
     )
 

@@ -190,6 +190,72 @@ def test_unseen_codes_still_count_in_their_quad_and_root() -> None:
     assert (found["root_18"], found["root_19"]) == (0.5, 0.5)
 
 
+def counted(*events: tuple[str, float | None, str | None]) -> Counts:
+    """Count events of a country and week by code, intensity and contexts."""
+    schema = {"event_code": pl.String, "intensity": pl.Float32, "contexts": pl.String}
+    frame = pl.LazyFrame(events, schema=schema, orient="row")
+    return count_events(
+        frame.with_columns(country=pl.lit("Mali"), event_date=pl.lit(MONDAY)),
+        entity="country",
+        step="week",
+        fields=("event_code", "contexts"),
+    )
+
+
+def test_a_small_table_of_plover() -> None:
+    counts = counted(
+        ("ASSAULT:aerial", -9.0, "military,cyber"),
+        ("ASSAULT", -10.0, "military"),
+        ("CONSULT:phone", 3.0, None),
+        ("AID", 7.0, "military"),
+    )
+    blocks: tuple[Block, ...] = ("event_type", "root", "quad", "intensity", "context")
+    config = VocabularyConfig(blocks=blocks, min_events=1, ontology="plover")
+    cube = build_cube(counts, Vocabulary.fit(counts, config), step="week")
+    found = dict(zip(cube.features, cube.values[0, 0].tolist(), strict=True))
+    wanted = {
+        "event_type_aid": 0.25,
+        "event_type_assault": 0.25,
+        "event_type_assault_aerial": 0.25,
+        "event_type_consult_phone": 0.25,
+        "root_aid": 0.25,
+        "root_assault": 0.5,
+        "root_consult": 0.25,
+        "quad_verbal_cooperation": 0.25,
+        "quad_material_cooperation": 0.25,
+        "quad_material_conflict": 0.5,
+        "intensity": (-9 / 4 + 10) / 20,
+        "context_cyber": 0.25,
+        "context_military": 0.75,
+    }
+    assert {name: value for name, value in found.items() if value} == pytest.approx(wanted)
+    assert len([name for name in found if name.startswith("root_")]) == 16
+
+
+@settings(max_examples=30, deadline=None)
+@given(codes=st.lists(st.sampled_from(["other", "Other", "Riots", "Zamach"]), min_size=1))
+def test_codes_of_no_ontology_called_other_are_counted_with_the_others(codes: list[str]) -> None:
+    config = VocabularyConfig(blocks=("event_type",), min_events=2, ontology="none")
+    counts = counted(*((code, None, None) for code in codes))
+    cube = build_cube(counts, Vocabulary.fit(counts, config), step="week")
+    found = dict(zip(cube.features, cube.values[0, 0].tolist(), strict=True))
+    frequent = [code for code in ("Riots", "Zamach") if codes.count(code) >= 2]
+    assert found == pytest.approx(
+        {f"event_type_{code.lower()}": codes.count(code) / len(codes) for code in frequent}
+        | {"event_type_other": sum(code not in frequent for code in codes) / len(codes)}
+    )
+
+
+def test_the_mean_intensity_is_of_the_events_that_have_one() -> None:
+    config = VocabularyConfig(blocks=("event_type", "intensity"), min_events=1, ontology="none")
+    counts = counted(("Riots", -6.0, None), ("Riots", None, None), ("Peace", 2.0, None))
+    vocabulary = Vocabulary.fit(counts, config)
+    cube = build_cube(counts, vocabulary, step="week")
+    assert cube.values[0, 0, vocabulary.positions("intensity")["intensity"]] == pytest.approx(0.4)
+    none = build_cube(counted(("Riots", None, None)), vocabulary, step="week")
+    assert none.values[0, 0, vocabulary.positions("intensity")["intensity"]] == 0.5
+
+
 def test_data_that_lack_a_category_do_not_shift_the_columns() -> None:
     vocabulary = Vocabulary.fit(count(few(*CODES)), VocabularyConfig(min_events=1))
     full = build_cube(count(few(*CODES)), vocabulary, step="week")

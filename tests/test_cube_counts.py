@@ -180,6 +180,41 @@ def test_intensities_that_are_not_cameos_stay_in_their_range_by_hand() -> None:
     assert with_counts(cube, vocabulary, new).values[0, 0, intensity] == 0
 
 
+def of_codes(
+    *events: tuple[str, float | None], config: VocabularyConfig
+) -> tuple[Cube, Vocabulary]:
+    """Return the cube and vocabulary of events of a country and week, by code and intensity."""
+    schema = {"event_code": pl.String, "intensity": pl.Float32}
+    frame = pl.LazyFrame(events, schema=schema, orient="row").with_columns(
+        country=pl.lit("Mali"), event_date=pl.lit(WEEK)
+    )
+    counts = count_events(frame, entity="country", step="week")
+    vocabulary = Vocabulary.fit(counts, config)
+    return build_cube(counts, vocabulary, step="week"), vocabulary
+
+
+def test_roots_quads_and_intensities_follow_from_the_ontology_by_hand() -> None:
+    blocks: tuple[Block, ...] = ("event_type", "root", "quad", "intensity")
+    config = VocabularyConfig(blocks=blocks, min_events=1, ontology="plover")
+    cube, vocabulary = of_codes(("AID", 7.4), ("ASSAULT:aerial", -9.3), config=config)
+    new = np.array([[[1, 3, 0]]])  # two more attacks
+    got = dict(zip(cube.features, with_counts(cube, vocabulary, new).values[0, 0], strict=True))
+    assert got["root_assault"] == got["quad_material_conflict"] == 0.75
+    assert got["root_aid"] == got["quad_material_cooperation"] == 0.25
+    assert got["intensity"] == pytest.approx(((7.4 - 3 * 9.3) / 4 + 10) / 20)
+
+
+def test_without_an_ontology_events_come_and_go_with_the_mean_intensity_of_their_step() -> None:
+    blocks: tuple[Block, ...] = ("event_type", "intensity", "log_volume")
+    config = VocabularyConfig(blocks=blocks, min_events=1, ontology="none")
+    cube, vocabulary = of_codes(("Riots", -6.0), ("Riots", None), ("Peace", 2.0), config=config)
+    new = np.array([[[4, 0, 1]]])
+    got = dict(zip(cube.features, with_counts(cube, vocabulary, new).values[0, 0], strict=True))
+    assert got["event_type_peace"] == pytest.approx(0.8)
+    assert got["intensity"] == pytest.approx((-2 + 10) / 20)
+    assert got["log_volume"] == pytest.approx(np.log(6))
+
+
 def test_injected_counts_become_a_cube_again() -> None:
     vocabulary = vocabulary_of(*BLOCKS)
     counts = np.random.default_rng(0).poisson(3, size=(2, 30, len(CODES)))
@@ -237,3 +272,12 @@ def test_sectors_and_codes_that_are_not_known_are_refused() -> None:
     strange = replace(plain, features=renamed)
     with pytest.raises(ValueError, match=r"event codes \['999'\] aren't in CAMEO"):
         with_counts(cube, strange, counts_of(cube, strange) + 1)
+
+
+def test_contexts_of_events_that_come_or_go_are_not_invented() -> None:
+    plain = vocabulary_of("event_type")
+    config = VocabularyConfig(blocks=("event_type", "context"), min_events=2)
+    contexts = replace(plain, config=config)
+    cube = built(random_events(0), contexts)
+    with pytest.raises(ValueError, match=r"the vocabulary has context: .*nor their contexts"):
+        with_counts(cube, contexts, counts_of(cube, contexts))

@@ -9,6 +9,7 @@ import pytest
 
 from features.vocabulary import Vocabulary
 from flows.datasets import DATASETS, LAKE, SCHEMA_VERSION, Column, as_markdown, updated_dictionary
+from flows.ledger import LEDGER
 from tests.icews_files import WholeRun
 
 DICTIONARY = Path(__file__).parent.parent / "data" / "README.md"
@@ -18,13 +19,13 @@ def words(kind: pa.DataType) -> str:
     """Return a type in the dictionary's words."""
     if pa.types.is_fixed_size_list(kind):
         return f"fixed_size_list<{words(kind.value_type)}>"
-    if pa.types.is_list(kind):
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return f"list<{words(kind.value_type)}>"
     if pa.types.is_dictionary(kind):
         return f"dictionary<{words(kind.value_type)}>"
     if pa.types.is_struct(kind):
         return f"struct<{', '.join(f'{field.name}: {words(field.type)}' for field in kind)}>"
-    return "date32" if pa.types.is_date32(kind) else str(kind)
+    return "date32" if pa.types.is_date32(kind) else str(kind).replace("large_string", "string")
 
 
 def found(path: Path) -> list[tuple[str, str]]:
@@ -39,16 +40,17 @@ def expected(columns: tuple[Column, ...]) -> list[tuple[str, str]]:
 def test_published_columns_and_types_are_those_of_the_dictionary(
     whole: WholeRun, name: str
 ) -> None:
-    assert found(whole.result.publication.latest / f"{name}.parquet") == expected(DATASETS[name])
+    paths = list((whole.result.publication.latest / name).glob("*.parquet"))
+    assert paths
+    for path in paths:
+        assert found(path) == expected(DATASETS[name])
 
 
 def test_proportions_are_the_fixed_columns_and_then_a_column_a_feature(whole: WholeRun) -> None:
     *fixed, feature = expected(DATASETS["proportions"])
     vocabulary = whole.result.features.vocabulary()
-    assert found(whole.result.publication.latest / "proportions.parquet") == [
-        *fixed,
-        *((name, feature[1]) for name in vocabulary.names),
-    ]
+    for path in (whole.result.publication.latest / "proportions").glob("*.parquet"):
+        assert found(path) == [*fixed, *((name, feature[1]) for name in vocabulary.names)]
     named = re.findall(r"`(\w+)`", feature[0])
     assert named
     assert set(named) <= set(vocabulary.names)
@@ -57,7 +59,8 @@ def test_proportions_are_the_fixed_columns_and_then_a_column_a_feature(whole: Wh
 def test_every_published_file_is_in_the_dictionary(whole: WholeRun) -> None:
     published = {path.name for path in whole.result.publication.latest.iterdir()}
     beside = {"vocabulary.json", "regimes.json", "calibration.json", "baselines.json"}
-    assert published == {f"{name}.parquet" for name in DATASETS} | beside
+    beside |= {"state.json", "scorer"}
+    assert published == set(DATASETS) | beside
     page = DICTIONARY.read_text()
     for name in beside:
         assert f"`{name}`" in page
@@ -70,11 +73,11 @@ def test_the_published_vocabulary_is_that_of_the_columns(whole: WholeRun) -> Non
 
 @pytest.mark.parametrize("kind", list(LAKE))
 def test_columns_of_the_lake_are_those_of_the_dictionary(whole: WholeRun, kind: str) -> None:
-    paths = list((whole.result.ingested.lake / kind).rglob("*.parquet"))
+    lake = whole.result.ingested.lake
+    paths = [lake / LEDGER] if kind == "files" else list((lake / kind).rglob("*.parquet"))
     assert paths
     for path in paths:
-        plain = [(name, type_.replace("large_string", "string")) for name, type_ in found(path)]
-        assert plain == expected(LAKE[kind]), path
+        assert found(path) == expected(LAKE[kind]), path
 
 
 def test_every_column_has_a_meaning_and_a_name_of_its_own() -> None:

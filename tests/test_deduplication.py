@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from features.deduplication import coverage, precedence, resolve_duplicates
+from features.deduplication import precedence, resolve_duplicates
 from features.icews import parse_file_name
 from features.ingest import StagedFile
 from tests import naive
@@ -26,6 +26,9 @@ SCHEMA = {
     "event_id": pl.String,
     "event_date": pl.Date,
     "note": pl.String,
+    "source_name": pl.String,
+    "target_name": pl.String,
+    "event_code": pl.String,
     "file": pl.Categorical(),
     "line": pl.UInt32,
 }
@@ -36,7 +39,16 @@ Row = tuple[str, str, date, int]  # file, id, date, line
 def frame(rows: list[Row]) -> pl.DataFrame:
     """Return rows as they are staged."""
     records = [
-        {"event_id": key, "event_date": day, "note": f"{file} {line}", "file": file, "line": line}
+        {
+            "event_id": key,
+            "event_date": day,
+            "note": f"{file} {line}",
+            "source_name": (None, "A", "B")[line % 3],
+            "target_name": ("A", "B")[line % 2],
+            "event_code": "190",
+            "file": file,
+            "line": line,
+        }
         for file, key, day, line in rows
     ]
     return pl.DataFrame(records, schema=SCHEMA)
@@ -44,8 +56,19 @@ def frame(rows: list[Row]) -> pl.DataFrame:
 
 def account(name: str, first: date | None, last: date | None) -> StagedFile:
     """Return the account of a file whose events reach from first to last."""
-    edition = parse_file_name(name).edition
-    return StagedFile(name=name, edition=edition, first_event=first, last_event=last)
+    told = parse_file_name(name)
+    covers = None
+    if told.year is not None and first is not None and last is not None:
+        span = max(first, date(told.year, 1, 1)), min(last, date(told.year, 12, 31))
+        covers = span if span[0] <= span[1] else None
+    return StagedFile(
+        name=name,
+        edition=told.edition,
+        release=told.release,
+        first_event=first,
+        last_event=last,
+        covers=covers,
+    )
 
 
 def accounts(rows: list[Row], names: tuple[str, ...] = NAMES) -> list[StagedFile]:
@@ -74,13 +97,14 @@ def resolve(
 
 
 def test_yearly_files_come_first_and_the_latest_release_of_them() -> None:
-    assert precedence(NAMES) == [NEW, OLD, BEFORE, DAILY, LATER, OTHER]
-    assert precedence(NAMES[::-1]) == precedence(NAMES)
+    files = accounts([])
+    assert precedence(files) == [NEW, OLD, BEFORE, DAILY, LATER, OTHER]
+    assert precedence(files[::-1]) == precedence(files)
 
 
 def test_of_two_releases_on_one_day_the_later_comes_first() -> None:
     names = ["events.2018.20190710092545.tab", "events.2018.20190710120000.tab"]
-    assert precedence(names) == names[::-1]
+    assert precedence([account(name, None, None) for name in names]) == names[::-1]
 
 
 # The key
@@ -133,13 +157,6 @@ def test_a_yearly_file_supersedes_daily_rows_of_the_days_that_it_covers(
     assert (events == []) is superseded
 
 
-def test_a_yearly_file_does_not_cover_days_outside_its_year() -> None:
-    slips = [account(OLD, date(2017, 12, 1), date(2019, 1, 31))]
-    assert coverage(slips) == [(OLD, date(2018, 1, 1), date(2018, 12, 31))]
-    assert coverage([account(OLD, date(2017, 12, 1), date(2017, 12, 31))]) == []
-    assert coverage([account(OLD, None, None), account(DAILY, DAY, DAY)]) == []
-
-
 def test_the_newer_release_of_a_year_supersedes_the_older_even_rows_it_lacks() -> None:
     days = (date(2018, 1, 1), date(2018, 9, 30))
     files = [account(OLD, *days), account(NEW, *days)]
@@ -162,6 +179,45 @@ def test_other_editions_are_not_superseded_but_may_repeat() -> None:
     assert resolve(rows) == ([(OLD, 2), (OTHER, 3)], [(OTHER, 2, "repeated across files")])
 
 
+def test_a_row_is_superseded_by_the_file_that_goes_first_of_those_that_cover_its_day() -> None:
+    spans = {OLD: (DAY, DAY), NEW: (DAY, DAY + timedelta(days=1)), DAILY: (DAY, DAY)}
+    files = [account(name, *span) for name, span in spans.items()]
+    rows = [(DAILY, "7", DAY, 2), (OLD, "8", DAY, 2), (NEW, "9", DAY, 2), (DAILY, "7", DAY, 3)]
+    _, duplicates = resolve_duplicates(frame(rows), files)
+    assert duplicates["superseded_by"].to_list() == [NEW, NEW, NEW]
+    assert duplicates["reason"].unique().to_list() == ["superseded"]
+
+
+def reports(rows: list[tuple[str | None, str | None, str]]) -> list[int]:
+    """Return the lines that count of rows of one day, (source, target, code) each."""
+    table = frame([(DAILY, str(line), DAY, line) for line in range(len(rows))])
+    names = pl.DataFrame(rows, schema=["source_name", "target_name", "event_code"], orient="row")
+    given = table.with_columns(names.get_columns()).sample(fraction=1, shuffle=True, seed=0)
+    events, duplicates = resolve_duplicates(given, accounts([]), one_report_a_day=True)
+    assert events.height + duplicates.height == len(rows)
+    assert set(duplicates["reason"]) <= {"another report"}
+    return events["line"].to_list()
+
+
+def test_of_reports_of_one_event_on_a_day_the_first_counts_if_that_is_asked_for() -> None:
+    same = ("A", "B", "190")
+    assert reports([same, same, ("B", "A", "190"), ("A", "B", "042"), same]) == [0, 2, 3]
+
+
+def test_a_row_without_the_name_of_either_side_is_no_report_of_another() -> None:
+    rows = [(None, "B", "190"), (None, "B", "190"), ("A", None, "1"), ("A", None, "1")]
+    assert reports(rows) == [0, 1, 2, 3]
+
+
+def test_reports_of_other_days_are_other_events_and_all_count_unless_asked() -> None:
+    names = {"source_name": pl.lit("A"), "target_name": pl.lit("B"), "event_code": pl.lit("1")}
+    rows = [(DAILY, "1", DAY, 1), (DAILY, "2", DAY + timedelta(days=1), 2), (DAILY, "3", DAY, 3)]
+    table = frame(rows).with_columns(**names)
+    assert resolve_duplicates(table, accounts([]))[0]["line"].to_list() == [1, 3, 2]
+    once, further = resolve_duplicates(table, accounts([]), one_report_a_day=True)
+    assert (once["line"].to_list(), further["line"].to_list()) == ([1, 2], [3])
+
+
 def test_daily_files_supersede_nothing() -> None:
     rows = [(DAILY, "7", DAY, 2), (LATER, "8", DAY, 2), (OTHER, "9", DAY, 2)]
     assert resolve(rows) == ([(DAILY, 2), (LATER, 2), (OTHER, 2)], [])
@@ -170,7 +226,7 @@ def test_daily_files_supersede_nothing() -> None:
 def test_no_rows_are_no_events() -> None:
     events, duplicates = resolve_duplicates(frame([]), accounts([]))
     assert events.height == duplicates.height == 0
-    assert duplicates.columns == [*events.columns, "reason"]
+    assert duplicates.columns == [*events.columns, "reason", "superseded_by"]
 
 
 # Against the oracle
@@ -186,16 +242,18 @@ ROWS = st.lists(
 
 
 @settings(max_examples=150, deadline=None)
-@given(drawn=ROWS, data=st.data())
+@given(drawn=ROWS, data=st.data(), one_report=st.booleans())
 def test_events_and_duplicates_are_the_oracles_in_whatever_order_rows_and_files_come(
-    drawn: list[tuple[str, str, date]], data: st.DataObject
+    drawn: list[tuple[str, str, date]], data: st.DataObject, *, one_report: bool
 ) -> None:
     rows = [(*row, line) for line, row in enumerate(drawn, start=2)]
     shuffled = data.draw(st.permutations(rows))
     files = data.draw(st.permutations(accounts(rows)))
-    events, duplicates = resolve_duplicates(frame(shuffled), files)
+    events, duplicates = resolve_duplicates(frame(shuffled), files, one_report_a_day=one_report)
     wanted_events, wanted_duplicates = naive.resolve_duplicates(
-        frame(rows).with_columns(pl.col("file").cast(pl.String)).to_dicts(), accounts(rows)
+        frame(rows).with_columns(pl.col("file").cast(pl.String)).to_dicts(),
+        accounts(rows),
+        one_report_a_day=one_report,
     )
     order = naive.file_order(NAMES)
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.cameo import cameo_table, event_code_type
-from features.events import canonical_events, parse_dates, raw_columns
-from features.icews import TYPE_OF_COLUMN
+from features.events import canonical_events, parse_dates
+from features.icews import ICEWS
 
 LAST = date(2018, 12, 31)
 GOOD: dict[str, Any] = {
@@ -29,9 +29,10 @@ GOOD: dict[str, Any] = {
 
 def canonical(*changes: dict[str, Any]) -> pl.DataFrame:
     """Make canonical events of good rows with these changes."""
-    schema = {name: TYPE_OF_COLUMN[name] for name in raw_columns("core")}
+    kept = ICEWS.kept("core")
+    schema = {name: ICEWS.numbers.get(name, pl.String) for name in ICEWS.raw_columns(kept)}
     raw = pl.DataFrame([GOOD | change for change in changes], schema=schema)
-    return canonical_events(raw, last_plausible=LAST)
+    return canonical_events(raw, ICEWS, kept, last_plausible=LAST)
 
 
 # Dates
@@ -46,6 +47,8 @@ def test_a_date_is_read_back_from_every_spelling(days: list[date]) -> None:
         [f"{day.month}/{day.day}/{day.year}" for day in days],
         [f"{day:%m/%d/%Y}" for day in days],
         [f" {day.isoformat()} " for day in days],
+        [f"{day.isoformat()}T00:00:00Z" for day in days],
+        [f"{day.month}/{day.day}/{day.year} 23:59" for day in days],
     ]
     for spelt in spellings:
         assert parse_dates(pl.Series(spelt)).to_list() == days
@@ -59,6 +62,23 @@ def test_a_date_is_read_back_from_every_spelling(days: list[date]) -> None:
 def test_an_impossible_date_is_null_and_does_not_spoil_the_others(text: str) -> None:
     days = parse_dates(pl.Series(["2018-10-04", text, "10/4/2018", None]))
     assert days.to_list() == [date(2018, 10, 4), None, date(2018, 10, 4), None]
+
+
+@settings(max_examples=40, deadline=None)
+@given(days=st.lists(st.dates(date(1900, 1, 1), date(2099, 12, 31)), min_size=1, max_size=5))
+def test_dates_of_a_given_form_are_read_and_so_are_those_of_typed_columns(
+    days: list[date],
+) -> None:
+    for form in ("%d.%m.%Y", "%d/%m/%Y", "%Y%j"):
+        spelt = [f"{day:{form}}" for day in days]
+        mixed = [*spelt, *(day.isoformat() for day in days), f" {spelt[0]} "]
+        wanted = [*days, *days, days[0]]
+        assert parse_dates(pl.Series(mixed), form=form).to_list() == wanted
+
+
+def test_a_given_form_rules_out_other_forms() -> None:
+    days = parse_dates(pl.Series(["04/10/2018", "20181004", "10/31/2018"]), form="%d/%m/%Y")
+    assert days.to_list() == [date(2018, 10, 4), None, None]
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,8 @@ from polars.testing import assert_frame_equal
 from features import ingest, tables
 from features.cameo import cameo_table
 from features.deduplication import resolve_duplicates
-from features.icews import IcewsFormatError
 from features.ingest import IngestConfig, StagedFile, read_staged, stage_file
+from features.raw_rows import SourceFormatError
 from features.sample import ICEWS_COLUMNS, SampleConfig, generate_events, write_sample
 from features.tables import TableFormatError
 
@@ -73,7 +73,10 @@ def stage(
     assert account.valid == events.height
     assert account.rejected == dict(rejected["reason"].value_counts().iter_rows())
     assert rejected["line"].is_sorted()
+    assert rejected.schema == ingest.REJECTED_SCHEMA
     if events.height:
+        days = events["event_date"].value_counts().sort("event_date")
+        assert list(account.rows_by_day.items()) == days.rows()
         assert (account.first_event, account.last_event) == (
             events["event_date"].min(),
             events["event_date"].max(),
@@ -105,6 +108,7 @@ def test_a_row_is_read_as_written(tmp_path: Path) -> None:
         valid=1,
         first_event=date(2018, 10, 4),
         last_event=date(2018, 10, 4),
+        rows_by_day={date(2018, 10, 4): 1},
     )
     got = events.row(0, named=True)
     assert got.pop("latitude") == pytest.approx(16.2717, abs=1e-5)
@@ -230,11 +234,33 @@ def test_long_rejected_lines_are_cut(tmp_path: Path) -> None:
     assert rejected["text"].to_list() == ["é" * 2000]
 
 
-def test_months_reach_from_the_first_event_to_the_last() -> None:
-    account = StagedFile(
-        name="a", edition="other", first_event=date(2018, 11, 30), last_event=date(2019, 1, 1)
-    )
-    assert account.months == [date(2018, 11, 1), date(2018, 12, 1), date(2019, 1, 1)]
+def test_months_are_those_that_have_events() -> None:
+    days = {date(2018, 11, 30): 1, date(2018, 11, 1): 2, date(2019, 1, 1): 3}
+    account = StagedFile(name="a", edition="other", rows_by_day=days)
+    assert account.months == [date(2018, 11, 1), date(2019, 1, 1)]
+
+
+@pytest.mark.parametrize(
+    ("days", "covers"),
+    [
+        (["2018-03-04", "2018-09-30", "2018-05-01"], (date(2018, 3, 4), date(2018, 9, 30))),
+        (["2017-12-31", "2018-03-04", "2019-01-01"], (date(2018, 3, 4), date(2018, 3, 4))),
+        (["2018-01-01", "2018-12-31"], (date(2018, 1, 1), date(2018, 12, 31))),
+        (["2017-12-31", "2019-01-01"], None),
+        ([], None),
+    ],
+)
+def test_a_yearly_file_speaks_for_its_first_to_its_last_event_within_its_year(
+    tmp_path: Path, days: list[str], covers: tuple[date, date] | None
+) -> None:
+    text = table(rows(*({"Event Date": day} for day in days), {"Event Date": "2018-13-01"}))
+    account, _, _ = stage(tmp_path, text, "events.2018.20190604093512.tab")
+    assert (account.edition, account.release) == ("yearly", "20190604093512")
+    assert account.covers == covers
+    daily, _, _ = stage(tmp_path, text, "20190604-icews-events.tab")
+    assert (daily.edition, daily.release, daily.covers) == ("daily", "20190604", None)
+    other, _, _ = stage(tmp_path, text)
+    assert (other.release, other.covers) == ("", None)
 
 
 def test_staged_events_are_had_back_by_month(
@@ -248,7 +274,9 @@ def test_staged_events_are_had_back_by_month(
     account = stage_file(path, tmp_path / "staged")
     by_month = [read_staged(tmp_path / "staged", month) for month in account.months]
     found = [frame.height for frame in by_month]
-    assert (account.months[0], found) == (date(2018, 11, 1), [6, 6, 0, 3])
+    assert account.months == [date(2018, 11, 1), date(2018, 12, 1), date(2019, 2, 1)]
+    assert found == [6, 6, 3]
+    assert read_staged(tmp_path / "staged", date(2019, 1, 1)).is_empty()
     for month, frame in zip(account.months, by_month, strict=True):
         if frame.height:
             assert frame["event_date"].dt.month_start().unique().to_list() == [month]
@@ -396,7 +424,9 @@ def test_a_zip_without_one_table_is_refused(tmp_path: Path, members: tuple[str, 
 
 
 def test_a_file_that_is_not_icews_is_refused_and_what_is_missing_is_named(tmp_path: Path) -> None:
-    with pytest.raises(IcewsFormatError, match=r"mine\.tab.* lacks 'Event ID', .*'Target Country'"):
+    with pytest.raises(
+        SourceFormatError, match=r"mine\.tab.* lacks 'Event ID', .*'Target Country'"
+    ):
         stage(tmp_path, "date\tcases\n2018-10-04\t3\n")
 
 
@@ -436,12 +466,53 @@ def test_the_size_of_blocks_makes_no_difference(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tables, "BLOCK_BYTES", size)
         patch.setattr(ingest, "_ROWS_STAGED_AT_ONCE", 3)
+        patch.setattr(ingest, "_REJECTED_AT_ONCE", 2)
         got = stage(folder, data)
     assert got[0] == wanted[0]
     assert got[0].lines == len(lines)
     assert_frame_equal(got[2], wanted[2])
     if wanted[0].valid:
         assert_frame_equal(got[1], wanted[1])
+
+
+def test_batches_are_written_before_they_hold_too_many_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = table(rows(*[{}] * 40))
+    monkeypatch.setattr(tables, "BLOCK_BYTES", 400)
+    monkeypatch.setattr(ingest, "_BYTES_STAGED_AT_ONCE", len(text) // 4)
+    path = tmp_path / "mine.tab"
+    path.write_text(text, encoding="utf-8")
+    account = stage_file(path, tmp_path / "staged")
+    assert 3 <= len(list((tmp_path / "staged").glob("events-*"))) <= 5
+    assert read_staged(tmp_path / "staged").height == account.valid == 40
+
+
+@pytest.mark.parametrize("stage_of_work", ["_write_staged", "pq.ParquetWriter.write_table"])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, lambda data: zipped({"a.tab": data})])
+def test_an_error_of_writing_is_not_taken_for_one_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage_of_work: str, pack: Any
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(f"features.ingest.{stage_of_work}", full)
+    with pytest.raises(OSError, match="No space left"):
+        stage(tmp_path, pack(table(rows({}, {"Event Date": "never"})).encode()))
+
+
+# What is kept
+
+
+def test_one_report_a_day_keeps_the_names_of_source_and_target(tmp_path: Path) -> None:
+    text = table(rows({}))
+    _, plain, _ = stage(tmp_path, text)
+    _, named, _ = stage(tmp_path, text, config=IngestConfig(one_report_a_day=True))
+    names = ["source_name", "target_name"]
+    assert named.select(names).rows() == [('Joseph Benedict "Joe" Hockey', 'The "Movement')]
+    assert_frame_equal(named.drop(names), plain)
+    _, full, _ = stage(tmp_path, text, config=IngestConfig(columns="all", one_report_a_day=True))
+    assert full.columns == stage(tmp_path, text, config=IngestConfig(columns="all"))[1].columns
 
 
 # The sample, end to end

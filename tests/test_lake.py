@@ -3,7 +3,6 @@
 import os
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
@@ -12,8 +11,9 @@ from hypothesis import strategies as st
 
 from features.deduplication import DUPLICATE_REASONS, SUPERSEDED
 from features.ingest import IngestConfig
-from flows import ingest as ingestion
-from flows.lake import Lake, MonthRecord, month_file, resolve_month
+from flows import lake_update
+from flows.lake import Lake, MonthRecord, month_file
+from flows.months import MonthWork, resolve_month
 from flows.publishing import latest
 from flows.sources import SourceError, find_files
 from tests.icews_files import (
@@ -152,7 +152,7 @@ def test_accounts_are_what_counting_the_parquet_gives(tmp_path: Path) -> None:
         rows = pl.read_parquet(path)
         assert dict(rows["file"].value_counts().rows()) == record.accepted
         assert rows["event_date"].dt.month_start().unique().to_list() == [month]
-        assert sha256(path) == record.sha256
+        assert sha256(path) == record.sha256["events"]
 
 
 def test_keys_are_unique_across_the_lake(tmp_path: Path) -> None:
@@ -306,13 +306,13 @@ def test_a_failure_halfway_leaves_the_old_version_and_no_litter(
     before = bring(data, files[YEARLY, 0]).lake
     was = digests(before), accounts(before), sorted(data.rglob("*"))
 
-    def full(month: date, **others: Any) -> MonthRecord | None:
-        if month.month == 6:
+    def full(work: MonthWork) -> MonthRecord | None:
+        if work.month.month == 6:
             raise OSError(28, "No space left on device")
-        return resolve_month(month, **others)
+        return resolve_month(work)
 
-    monkeypatch.setattr(ingestion, "resolve_month", full)
-    with pytest.raises(OSError, match="No space left"):
+    monkeypatch.setattr(lake_update, "resolve_month", full)
+    with pytest.raises(OSError, match=r"no space left to write to .*free some space and run again"):
         bring(data, files[OTHER, 0])
     assert latest(data / "lake") == before
     assert (digests(before), accounts(before), sorted(data.rglob("*"))) == was

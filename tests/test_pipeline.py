@@ -8,9 +8,9 @@ import polars as pl
 import pytest
 
 from features.sample import CRISES, Crisis
-from flows import aggregate, publish, train
-from flows import ingest as ingestion
+from flows import counting, lake_update, publish, train
 from flows.lake import Lake
+from flows.locking import LOCK
 from flows.pipeline import run
 from flows.record import RunResult
 from models import checkpoint
@@ -48,7 +48,7 @@ def published(result: RunResult) -> dict[str, str]:
 
 
 def test_every_planted_crisis_that_was_held_out_stands_out(whole: WholeRun) -> None:
-    steps = pl.read_parquet(whole.result.publication.latest / "step_errors.parquet").with_columns(
+    steps = pl.read_parquet(whole.result.publication.latest / "step_errors").with_columns(
         rank=pl.col("score").rank(descending=True)
     )
     best = {
@@ -66,7 +66,7 @@ def test_every_planted_crisis_that_was_held_out_stands_out(whole: WholeRun) -> N
 
 
 def test_a_quiet_crisis_is_strange_and_not_loud(whole: WholeRun) -> None:
-    steps = pl.read_parquet(whole.result.publication.latest / "step_errors.parquet")
+    steps = pl.read_parquet(whole.result.publication.latest / "step_errors")
     for crisis in CRISES:
         if crisis.country not in QUIET:
             continue
@@ -77,7 +77,7 @@ def test_a_quiet_crisis_is_strange_and_not_loud(whole: WholeRun) -> None:
 
 
 def test_the_step_that_stands_out_most_is_a_planted_one(whole: WholeRun) -> None:
-    steps = pl.read_parquet(whole.result.publication.latest / "step_errors.parquet")
+    steps = pl.read_parquet(whole.result.publication.latest / "step_errors")
     top = steps.top_k(1, by="score")
     assert top.filter(pl.any_horizontal(steps_of(crisis) for crisis in CRISES)).height == 1
 
@@ -111,6 +111,7 @@ def test_the_record_of_a_run_has_everything_about_it(whole: WholeRun) -> None:
 
 def test_a_run_leaves_no_litter(whole: WholeRun) -> None:
     assert sorted(path.name for path in whole.config.data.iterdir()) == [
+        LOCK,
         "counts",
         "features",
         "lake",
@@ -118,15 +119,16 @@ def test_a_run_leaves_no_litter(whole: WholeRun) -> None:
         "published",
         "runs",
     ]
-    assert list(whole.config.data.rglob(".*")) == []
+    assert list(whole.config.data.rglob(".*")) == [whole.config.data / LOCK]
+    assert (whole.config.data / LOCK).read_text() == ""
 
 
 def test_a_second_run_does_nothing_again(small: WholeRun, monkeypatch: pytest.MonkeyPatch) -> None:
     forbid(
         monkeypatch,
-        (ingestion, "stage_file"),
-        (ingestion, "resolve_month"),
-        (aggregate, "count_events"),
+        (lake_update, "stage_file"),
+        (lake_update, "resolve_month"),
+        (counting, "count_events"),
         (train, "train"),
         (train, "diagnose"),
         (publish, "score_all"),
@@ -160,7 +162,7 @@ def test_the_same_run_elsewhere_gives_the_same_bytes(small: WholeRun, tmp_path: 
 def test_another_training_is_another_version_of_the_same_events(
     small: WholeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    forbid(monkeypatch, (ingestion, "stage_file"), (aggregate, "count_events"))
+    forbid(monkeypatch, (lake_update, "stage_file"), (counting, "count_events"))
     other = run(small_config(small.config.source[0], small.config.data, **{"training.seed": 1}))
     assert other.features.reused
     assert not other.model.reused
@@ -179,7 +181,7 @@ def test_regimes_keep_their_numbers_in_a_publication_by_another_model(
     first = run(small_config(source, tmp_path / "data"))
     other = run(small_config(source, tmp_path / "data", **{"training.seed": 1}))
     old, new = (
-        pl.read_parquet(result.publication.folder / "embeddings.parquet").filter(part="training")
+        pl.read_parquet(result.publication.folder / "embeddings").filter(part="training")
         for result in (first, other)
     )
     before, after = (
@@ -203,7 +205,7 @@ def test_regimes_keep_their_numbers_in_a_publication_by_another_model(
 def test_a_world_of_few_steps_is_judged_by_ranks(small: WholeRun, tmp_path: Path) -> None:
     config = small_config(small.config.source[0], tmp_path / "data", entity="world")
     result = run(config)
-    steps = pl.read_parquet(result.publication.latest / "step_errors.parquet")
+    steps = pl.read_parquet(result.publication.latest / "step_errors")
     assert steps["p_value"].null_count() == 0
     assert (steps["q_value"] == steps["p_value"]).all()
     content = json.loads((result.publication.latest / "calibration.json").read_text())
@@ -224,8 +226,8 @@ def test_a_training_that_dies_leaves_no_model_and_the_next_run_goes_on(
             run(config)
     for folder in ("models", "published", "runs"):
         assert list((config.data / folder).glob("*")) == []
-    assert list(config.data.rglob(".*")) == []
-    forbid(monkeypatch, (ingestion, "stage_file"), (aggregate, "count_events"))
+    assert list(config.data.rglob(".*")) == [config.data / LOCK]
+    forbid(monkeypatch, (lake_update, "stage_file"), (counting, "count_events"))
     result = run(config)
     assert result.features.reused
     assert not result.model.reused
@@ -279,7 +281,7 @@ def test_a_collapsed_model_is_not_published_unless_forced(small: WholeRun, tmp_p
 def test_a_model_of_shares_goes_through_the_whole_pipeline(small: WholeRun, tmp_path: Path) -> None:
     settings = {"training.loss": "multinomial", "training.learning_rate": 0.01}
     result = run(small_config(small.config.source[0], tmp_path / "data", **settings))
-    steps = pl.read_parquet(result.publication.latest / "step_errors.parquet")
+    steps = pl.read_parquet(result.publication.latest / "step_errors")
     known = steps.drop_nulls("score")
     assert known.height > 0
     assert known["score"].is_finite().all()
@@ -312,7 +314,7 @@ def test_a_publication_that_dies_leaves_the_old_one_to_be_read(
     def full(*args: Any, **kwargs: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(publish, "window_errors_table", full)
+    monkeypatch.setattr(publish, "write_table", full)
     with pytest.raises(OSError, match="No space left"):
         run(more)
     assert first.publication.latest.resolve() == first.publication.folder.resolve()

@@ -19,14 +19,14 @@ from features.split import PARTS
 from flows.datasets import DATASETS, SCHEMA_VERSION
 from flows.judging import Judgement, judge_steps
 from flows.learning import LearningData
+from flows.partitions import write_parquet
 from flows.products import (
     analogues_table,
     embeddings_table,
-    proportions_table,
     step_errors_table,
     window_errors_table,
 )
-from flows.publish import write_parquet
+from flows.proportions import proportions_table
 from models import Analogues, Calibration, Regimes, Scores, nearest_analogues
 from tests.icews_files import WholeRun
 from tests.naive_judging import (
@@ -213,7 +213,20 @@ def test_analogues_are_rows_of_the_windows_they_name_nearest_first() -> None:
     found = nearest_analogues(
         scores.embeddings, windows.index, length=LENGTH, n_neighbours=3, min_lag=LENGTH
     )
-    rows = frame(analogues_table(cube, data.prepared, found))
+    table = embeddings_table(cube, data.prepared, scores, np.zeros(len(windows), np.int32))
+    rows = frame(analogues_table(table, found))
+    queries = np.arange(3, len(windows), 2)
+    some = nearest_analogues(
+        scores.embeddings,
+        windows.index,
+        length=LENGTH,
+        n_neighbours=3,
+        min_lag=LENGTH,
+        queries=queries,
+    )
+    asked = [table.slice(i, 1).select(["entity", "window_start"]).to_pylist()[0] for i in queries]
+    of_some = rows.join(pl.DataFrame(asked), on=["entity", "window_start"], maintain_order="left")
+    assert frame(analogues_table(table, some, queries)).rows() == of_some.rows()
     wanted = [
         (
             cube.entities[windows.index[row, 0]],
@@ -235,10 +248,11 @@ def test_analogues_are_rows_of_the_windows_they_name_nearest_first() -> None:
 
 
 def test_windows_without_any_analogue_make_an_empty_table() -> None:
-    data, _, _ = judged()
+    data, scores, _ = judged()
     n = len(data.prepared.windows)
     none = Analogues(positions=np.full((n, 2), -1), distances=np.full((n, 2), np.nan, np.float32))
-    table = analogues_table(data.cube, data.prepared, none)
+    windows = embeddings_table(data.cube, data.prepared, scores, np.zeros(n, np.int32))
+    table = analogues_table(windows, none)
     assert table.num_rows == 0
     assert table.column_names == [column.name for column in DATASETS["analogues"]]
 
@@ -269,7 +283,7 @@ def test_nested_columns_are_written_as_they_are(tmp_path: Path) -> None:
 
 
 def path_of(run: WholeRun, name: str) -> Path:
-    return run.result.publication.latest / f"{name}.parquet"
+    return run.result.publication.latest / name
 
 
 @pytest.mark.parametrize(
@@ -287,7 +301,10 @@ def test_published_keys_are_unique_and_sorted(whole: WholeRun, name: str, key: s
     keys = pl.read_parquet(path_of(whole, name)).select("entity", key, *also)
     assert keys.height > 1000
     assert not keys.is_duplicated().any()
-    assert keys.equals(keys.sort("entity", key, *also))
+    for path in path_of(whole, name).iterdir():
+        part = pl.read_parquet(path).select("entity", key, *also)
+        assert part.equals(part.sort("entity", key, *also))
+        assert part[key].dt.year().unique().to_list() == [int(path.stem)]
 
 
 def test_embeddings_and_errors_are_of_the_same_windows(whole: WholeRun) -> None:
@@ -391,7 +408,7 @@ def test_published_calibration_gives_the_published_p_values(whole: WholeRun) -> 
     content = json.loads((whole.result.publication.latest / "calibration.json").read_text())
     entities = content.pop("entities")
     calibration = Calibration.from_dict(content)
-    steps = pl.read_parquet(path_of(whole, "step_errors"))
+    steps = pl.read_parquet(path_of(whole, "step_errors")).sort("entity", "step_start")
     assert steps["entity"].unique(maintain_order=True).to_list() == entities
     scores = steps["score"].to_numpy().reshape(len(entities), -1)
     wanted = steps["p_value"].to_numpy().reshape(len(entities), -1)
@@ -442,16 +459,20 @@ def test_shares_of_a_step_sum_to_one(whole: WholeRun) -> None:
 
 @pytest.mark.parametrize("name", list(DATASETS))
 def test_a_file_says_where_it_comes_from_but_not_on_whose_disk(whole: WholeRun, name: str) -> None:
-    metadata = pq.read_schema(path_of(whole, name)).metadata
+    (metadata, *others) = (pq.read_schema(path).metadata for path in path_of(whole, name).iterdir())
+    assert all(other == metadata for other in others)
     provenance = json.loads(metadata[b"foreshock"])
     assert provenance["dataset"] == name
     assert provenance["schema_version"] == SCHEMA_VERSION
     assert provenance["code_version"] == version("foreshock")
     assert provenance["model_id"] == whole.result.model.model_id
     assert provenance["vocabulary"] == whole.result.features.vocabulary().digest
-    config = whole.config.model_dump(mode="json", exclude_none=True, exclude={"source", "data"})
+    config = whole.config.model_dump(mode="json", exclude_none=True, exclude=NOT_TOLD)
     assert tomllib.loads(provenance["config"]) == config
     assert str(whole.config.data).encode() not in metadata[b"foreshock"]
+
+
+NOT_TOLD = {"source", "data", "execution"}
 
 
 def loudest(rows: list[dict[str, Any]]) -> list[tuple[str, str, float]]:
@@ -461,7 +482,7 @@ def loudest(rows: list[dict[str, Any]]) -> list[tuple[str, str, float]]:
 def test_four_readers_find_the_same_steps(whole: WholeRun) -> None:
     path = path_of(whole, "step_errors")
     held_out = "part = 'held_out' AND score IS NOT NULL"
-    query = f"SELECT * FROM '{path}' WHERE {held_out} ORDER BY score DESC LIMIT 9"
+    query = f"SELECT * FROM '{path}/*.parquet' WHERE {held_out} ORDER BY score DESC LIMIT 9"
     by_duckdb = duckdb.sql(query).to_arrow_table().to_pylist()
     by_polars = (
         pl.scan_parquet(path).filter(pl.col("part") == "held_out").top_k(9, by="score").collect()
@@ -493,7 +514,7 @@ def test_four_readers_find_the_same_analogues_and_regimes(whole: WholeRun) -> No
         assert list(by_pandas.itertuples(index=False, name=None)) == expected
         by_pyarrow = pq.read_table(path, columns=columns).to_pydict()
         assert list(zip(*by_pyarrow.values(), strict=True)) == expected
-        query = f"SELECT {', '.join(columns)} FROM '{path}'"
+        query = f"SELECT {', '.join(columns)} FROM '{path}/*.parquet'"
         assert duckdb.sql(query).fetchall() == expected
 
 
@@ -503,8 +524,10 @@ def test_four_readers_find_the_same_vectors_and_nulls(whole: WholeRun) -> None:
     assert expected.shape[1] == whole.config.autoencoder.latent_size
     by_pandas = np.stack(pd.read_parquet(path)["embedding"].to_list())
     by_pyarrow = pq.read_table(path)["embedding"].combine_chunks().flatten().to_numpy()
+    query = f"SELECT embedding FROM '{path}/*.parquet'"
     by_duckdb = np.array(
-        [row[0] for row in duckdb.sql(f"SELECT embedding FROM '{path}'").fetchall()], np.float32
+        [row[0] for row in duckdb.sql(query).fetchall()],
+        np.float32,
     )
     for found in (by_pandas, by_pyarrow.reshape(expected.shape), by_duckdb):
         np.testing.assert_array_equal(found, expected)
@@ -513,5 +536,5 @@ def test_four_readers_find_the_same_vectors_and_nulls(whole: WholeRun) -> None:
     assert nulls > 0
     assert pd.read_parquet(errors)["nowcast_surge"].isna().sum() == nulls
     assert pq.read_table(errors)["nowcast_surge"].null_count == nulls
-    query = f"SELECT count(*) FROM '{errors}' WHERE nowcast_surge IS NULL"
+    query = f"SELECT count(*) FROM '{errors}/*.parquet' WHERE nowcast_surge IS NULL"
     assert duckdb.sql(query).fetchall() == [(nulls,)]

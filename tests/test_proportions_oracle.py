@@ -22,12 +22,13 @@ EVENT = st.fixed_dictionaries(
     {
         "event_date": st.dates(date(2018, 12, 20), date(2019, 2, 5)),
         "event_code": st.sampled_from(["010", "10", "042", "0841", "1823", "190"]),
-        "intensity": st.sampled_from([-10.0, -0.1, 0.0, 1.9, 10.0]),
+        "intensity": st.sampled_from([-10.0, -0.1, 0.0, 1.9, 10.0, None]),
         "source_country": COUNTRY,
         "target_country": COUNTRY,
         "country": COUNTRY,
         "source_sectors": SECTORS,
         "target_sectors": SECTORS,
+        "contexts": st.sampled_from([None, "military", "cyber,military", "election, election"]),
     }
 )
 BLOCKS: tuple[Block, ...] = get_args(Block)
@@ -36,7 +37,8 @@ SCHEMA = {
     "event_code": event_code_type(),
     "intensity": pl.Float32,
 } | dict.fromkeys(
-    ("source_country", "target_country", "country", "source_sectors", "target_sectors"), pl.String
+    ("source_country", "target_country", "country", *FIELDS[1:]),
+    pl.String,
 )
 
 

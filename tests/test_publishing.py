@@ -1,23 +1,36 @@
 """Laws of publishing: a reader sees the whole old version or the whole new one."""
 
+import errno
 import os
+import shutil
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from flows import publishing as published
 from flows.publishing import (
+    LATEST,
+    UNFINISHED,
     VERSIONS_KEPT,
+    DiskFullError,
     latest,
     link_tree,
     point_latest,
     publishing,
+    remove_whole,
+    saying_if_full,
     sweep,
+    sweep_unfinished,
     whole_folder,
 )
+from tests.faulty_runs import WRITERS, Fault, run_apart, write_by
 
 FILES = ("a.txt", "b.txt", "c.txt")
 
@@ -226,3 +239,191 @@ def test_what_a_killed_run_left_is_swept_and_what_is_going_on_is_not(tmp_path: P
     assert not any(os.path.lexists(path) for path in left)
     assert all(path.exists() for path in going_on)
     assert (dataset / "latest" / "a").read_text() == "whole"
+
+
+def test_a_folder_that_is_removed_is_never_seen_in_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(tmp_path, "v1")
+    rmtree, seen = shutil.rmtree, list[list[str]]()
+
+    def watched(path: Path, *, ignore_errors: bool) -> None:
+        seen.append([names(tmp_path), names(path)])
+        rmtree(path, ignore_errors=ignore_errors)
+
+    monkeypatch.setattr(published.shutil, "rmtree", watched)
+    remove_whole(tmp_path / "v1")
+    [[there, inside]] = seen
+    assert "v1" not in there
+    assert any(name.startswith(f"{UNFINISHED}v1-") for name in there)
+    assert inside == sorted(FILES)
+    assert names(tmp_path) == [LATEST]
+
+
+def test_what_is_new_is_on_the_disk_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(tmp_path, "v1")
+    done = list[str]()
+    fsync, rename = os.fsync, Path.rename
+
+    def flushed(number: int) -> None:
+        done.append(Path(f"/proc/self/fd/{number}").resolve().name)
+        fsync(number)
+
+    def renamed(path: Path, target: Path) -> Path:
+        done.append(f"now {target.name}")
+        return rename(path, target)
+
+    monkeypatch.setattr(published.os, "fsync", flushed)
+    monkeypatch.setattr(Path, "rename", renamed)
+    with publishing(tmp_path, "v2") as folder:
+        link_tree(tmp_path / "v1", folder / "linked")
+        (folder / "deep").mkdir()
+        (folder / "deep" / "new.txt").write_text("new")
+        (folder / "other.txt").write_text("other")
+    assert sorted(done[:-1]) == ["new.txt", "other.txt"]
+    assert done[-1] == "now v2"
+
+
+def test_a_link_that_cannot_be_replaced_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(tmp_path, "v1")
+    publish(tmp_path, "v2")
+
+    def full(path: Path, target: Path) -> Path:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(DiskFullError, match=f"no space left to write to {tmp_path}"):
+        point_latest(tmp_path, "v1")
+    assert latest(tmp_path) == tmp_path / "v2"
+    assert names(tmp_path) == ["latest", "v1", "v2"]
+
+
+def test_an_old_version_that_cannot_be_removed_does_not_stop_the_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    versions = [str(version) for version in range(VERSIONS_KEPT)]
+    for age, version in enumerate(versions):
+        publish(tmp_path, version)
+        os.utime(tmp_path / version, ns=(age, age))
+    rename = Path.rename
+
+    def refused(path: Path, target: Path) -> Path:
+        if path.name == "0":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", refused)
+    publish(tmp_path, "new")
+    assert latest(tmp_path) == tmp_path / "new"
+    assert names(tmp_path) == [*versions, "latest", "new"]
+    monkeypatch.undo()
+    publish(tmp_path, "newer")
+    assert "0" not in names(tmp_path)
+
+
+LEFT = (
+    ".staging-abc/20180301.tab/events-2018-03-00000.arrow",
+    "lake/.unfinished-v2-1/events/month=2018-03/part-0.parquet",
+    "lake/.unfinished-1",
+    "features/.unfinished-f-1/totals.parquet",
+    "counts/country-week-1/.unfinished-2018-03-d-1/totals.parquet",
+    "published/country-week/.unfinished-v2-1/a.parquet",
+    "published/country-week/.unfinished-2",
+)
+WHOLE = (
+    ".lock",
+    "lake/v1/events/month=2018-03/part-0.parquet",
+    "lake/v1/rejected/.unfinished-a.tab.parquet",
+    "features/f/totals.parquet",
+    "counts/country-week-1/2018-03-d/totals.parquet",
+    "published/country-week/v1/a.parquet",
+    "models/.unfinished-training-m.pt",
+    "models/m/weights.pt",
+    "prefect/.staging-of-its-own/a",
+    "runs/.unfinished-notes/a",
+)
+
+
+@given(st.sets(st.sampled_from(LEFT)), st.sets(st.sampled_from(WHOLE)))
+def test_what_killed_runs_left_goes_and_all_else_stays(
+    tmp_path_factory: pytest.TempPathFactory, left: set[str], whole: set[str]
+) -> None:
+    data = tmp_path_factory.mktemp("data")
+    for name in left | whole:
+        path = data / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix or path.name == "a":
+            path.write_text(name)
+        else:
+            path.symlink_to("v1")
+    top = {next(p for p in (data / name, *(data / name).parents) if is_left(p)) for name in left}
+    assert sorted(sweep_unfinished(data)) == sorted(top)
+    files = {str(p.relative_to(data)) for p in data.rglob("*") if p.is_file() or p.is_symlink()}
+    assert files == whole
+    assert sweep_unfinished(data) == []
+
+
+def is_left(path: Path) -> bool:
+    return path.name.startswith((".staging-", UNFINISHED))
+
+
+def test_what_is_swept_is_a_link_and_not_what_it_leads_to(tmp_path: Path) -> None:
+    publish(tmp_path / "lake", "v1")
+    (tmp_path / "lake" / f"{UNFINISHED}1").symlink_to("v1")
+    sweep_unfinished(tmp_path)
+    assert names(tmp_path / "lake" / "latest") == sorted(FILES)
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_whoever_finds_the_disk_full_the_error_is_the_same(tmp_path: Path, writer: str) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "large").write_bytes(bytes(1000))
+    data = tmp_path / "data"
+    ended = run_apart(data, source, Fault(kind="limit", at=500), run=write_by(writer))
+    assert (ended.code, ended.error) == (
+        1,
+        f"DiskFullError: [Errno 27] no space left to write to {data} (File too large). What was "
+        "published stays as it was, and nothing unfinished is left; free some space and run again",
+    )
+
+
+def _fail(error: Exception) -> Callable[[], None]:
+    def fail() -> None:
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        PermissionError(errno.EACCES, "Permission denied"),
+        pl.exceptions.ComputeError("parquet: File out of specification: line 28"),
+        OSError("it is just broken"),
+        ValueError("No space left on device (os error 28)"),
+    ],
+)
+def test_errors_of_another_kind_stay_what_they_are(tmp_path: Path, error: Exception) -> None:
+    with pytest.raises(type(error)) as raised, saying_if_full(tmp_path):
+        _fail(error)()
+    assert raised.value is error
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_full_disk_is_said_once_and_nothing_is_left(tmp_path: Path, number: int) -> None:
+    publish(tmp_path, "v1")
+    error = _fail(pl.exceptions.ComputeError(f"parquet: {os.strerror(number)} (os error {number})"))
+    with (
+        pytest.raises(DiskFullError) as raised,
+        saying_if_full(tmp_path.parent),
+        publishing(tmp_path, "v2"),
+    ):
+        error()
+    assert raised.value.errno == number
+    assert str(raised.value).count("no space left") == 1
+    assert names(tmp_path) == ["latest", "v1"]

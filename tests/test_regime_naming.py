@@ -44,7 +44,7 @@ def publish(
     folder: Path, cube: Cube, prepared: Prepared, embeddings: np.ndarray, regimes: Regimes
 ) -> Path:
     """Write what a publication leaves for the next to read."""
-    folder.mkdir()
+    (folder / "embeddings").mkdir(parents=True)
     entity, start = prepared.windows.index.T
     pl.DataFrame(
         {
@@ -52,7 +52,7 @@ def publish(
             "window_start": [cube.steps[s].item() for s in start],
             "regime": regimes.assign(embeddings),
         }
-    ).write_parquet(folder / "embeddings.parquet")
+    ).write_parquet(folder / "embeddings" / "2018.parquet")
     (folder / REGIMES).write_text(json.dumps(regimes.to_dict()))
     return folder
 
@@ -90,9 +90,10 @@ def test_windows_and_entities_that_are_new_have_no_say(tmp_path: Path) -> None:
     old = fit_regimes(embeddings, cube, prepared, CONFIG, None)
     renamed = Regimes(**vars(old) | {"numbers": np.array([2, 1, 0], np.int32)})
     folder = publish(tmp_path / "v1", cube, prepared, embeddings, renamed)
-    table = pl.read_parquet(folder / "embeddings.parquet")
+    table = pl.read_parquet(folder / "embeddings" / "2018.parquet")
     kept = table.filter(pl.col("entity") != "B", pl.col("window_start") > date(2018, 3, 1))
-    kept.sample(fraction=1, shuffle=True, seed=1).write_parquet(folder / "embeddings.parquet")
+    path = folder / "embeddings" / "2018.parquet"
+    kept.sample(fraction=1, shuffle=True, seed=1).write_parquet(path)
     regimes = fit_regimes(embeddings, cube, prepared, CONFIG, folder)
     np.testing.assert_array_equal(regimes.assign(embeddings), 2 - kinds)
 

@@ -88,7 +88,7 @@ def test_a_run_into_which_nothing_could_be_injected_says_so(
 
 
 def test_the_summary_has_the_steps_that_stand_out_in_order(whole: WholeRun) -> None:
-    steps = pl.read_parquet(whole.result.publication.latest / "step_errors.parquet")
+    steps = pl.read_parquet(whole.result.publication.latest / "step_errors")
     text = text_of(whole.result)
     places = []
     for row in steps.drop_nulls("score").top_k(ROWS_SHOWN, by="score").iter_rows(named=True):
@@ -112,18 +112,18 @@ def test_the_summary_says_what_is_written_and_where(whole: WholeRun) -> None:
     assert str(whole.result.publication.latest) in text
     assert str(whole.result.record) in text
     for name in DATASETS:
-        path = whole.result.publication.latest / f"{name}.parquet"
-        rows = f"{pq.read_metadata(path).num_rows:,}"
-        assert lines_with(text, path.name) == [
-            [path.name, rows, f"{path.stat().st_size // 1024:,}"]
-        ]
+        files = list((whole.result.publication.latest / name).iterdir())
+        rows = f"{sum(pq.read_metadata(path).num_rows for path in files):,}"
+        size = f"{sum(path.stat().st_size for path in files) // 1024:,}"
+        assert lines_with(text, f"{name}/*.parquet") == [[f"{name}/*.parquet", rows, size]]
 
 
 def test_a_step_without_drivers_is_told_so(whole: WholeRun, tmp_path: Path) -> None:
     published = tmp_path / "published"
     shutil.copytree(whole.result.publication.folder, published)
-    path = published / "step_errors.parquet"
-    pl.read_parquet(path).with_columns(drivers=pl.col("drivers").list.head(0)).write_parquet(path)
+    for path in (published / "step_errors").iterdir():
+        table = pl.read_parquet(path).with_columns(drivers=pl.col("drivers").list.head(0))
+        table.write_parquet(path)
     publication = replace(whole.result.publication, folder=published, latest=published)
     text = text_of(replace(whole.result, publication=publication))
     assert text.count("no kind of event is more frequent than expected") == ROWS_SHOWN
@@ -149,14 +149,16 @@ def test_hostile_names_are_printed_as_they_are(whole: WholeRun, tmp_path: Path) 
     good = write_file(tmp_path / "good.tab", [("1", "2018-01-01")])
     published = tmp_path / "published"
     shutil.copytree(whole.result.publication.folder, published)
-    errors = pl.read_parquet(published / "step_errors.parquet")
+    errors = pl.read_parquet(published / "step_errors")
+    shutil.rmtree(published / "step_errors")
+    (published / "step_errors").mkdir()
     named = errors.with_columns(
         entity=pl.lit(HOSTILE),
         drivers=pl.col("drivers").list.eval(
             pl.element().struct.with_fields(label=pl.lit(f"label {HOSTILE}"))
         ),
     )
-    named.write_parquet(published / "step_errors.parquet")
+    named.write_parquet(published / "step_errors" / "2018.parquet")
     result = replace(
         whole.result,
         ingested=bring(tmp_path / HOSTILE, bad, good),

@@ -9,15 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.aggregate import Counts, count_events
-from features.cameo import QUAD_CLASSES, cameo_table
+from features.aggregate import CategoryField, Counts, count_events
+from features.cameo import QUAD_CLASSES
+from features.ontology import OntologyName, ontology
 from features.vocabulary import Block, Vocabulary, VocabularyConfig
 
 BLOCKS: tuple[Block, ...] = get_args(Block)
-TINY_DIGEST = "918ea46410c332e98588a9aa525b770221b8c80e425e74be717f2eda289267c6"
+TINY_DIGEST = "e1c13f91602c3b101b83a388e45ed59acfbcdcd18db97cb201c86658688eb456"
 
 
-def counts(*codes: str, sectors: str | None = None) -> Counts:
+def counts(*codes: str, sectors: str | None = None, contexts: str | None = None) -> Counts:
     """Count an event of each of these codes."""
     events = pl.LazyFrame(
         {
@@ -26,16 +27,17 @@ def counts(*codes: str, sectors: str | None = None) -> Counts:
             "intensity": [0.0] * len(codes),
             "source_sectors": [sectors] * len(codes),
             "target_sectors": pl.Series([None] * len(codes), dtype=pl.String),
+            "contexts": [contexts] * len(codes),
         },
         schema_overrides={
             "event_date": pl.Date,
             "event_code": pl.String,
             "intensity": pl.Float32,
             "source_sectors": pl.String,
+            "contexts": pl.String,
         },
     )
-    fields = ("event_code", "source_sectors", "target_sectors")
-    return count_events(events, entity="world", step="week", fields=fields)
+    return count_events(events, entity="world", step="week", fields=get_args(CategoryField))
 
 
 def test_event_types_are_the_frequent_codes_in_order_and_other() -> None:
@@ -69,6 +71,71 @@ def test_quads_and_roots_do_not_depend_on_the_data() -> None:
     assert list(vocabulary.positions("quad")) == list(QUAD_CLASSES)
 
 
+def test_quads_and_roots_are_those_of_the_ontology() -> None:
+    config = VocabularyConfig(blocks=("root", "quad"), ontology="plover")
+    vocabulary = Vocabulary.fit(counts("ASSAULT:aerial"), config)
+    assert list(vocabulary.positions("root")) == ontology("plover").roots["code"].to_list()
+    assert list(vocabulary.positions("quad")) == list(QUAD_CLASSES)
+    assert {"root_assault", "root_accuse"} <= set(vocabulary.names)
+    labels = {feature.name: feature.label for feature in vocabulary.features}
+    assert labels["root_aid"] == "Aid"
+
+
+def test_event_types_of_plover_are_named_and_labelled() -> None:
+    config = VocabularyConfig(blocks=("event_type",), min_events=1, ontology="plover")
+    vocabulary = Vocabulary.fit(counts("COERCE:martial-law", "ASSAULT:aerial", "ASSAULT"), config)
+    assert vocabulary.names == (
+        "event_type_assault",
+        "event_type_assault_aerial",
+        "event_type_coerce_martial_law",
+        "event_type_other",
+    )
+    assert vocabulary.features[1].label == "Attack from aircraft"
+
+
+def test_without_an_ontology_a_code_is_its_own_label() -> None:
+    config = VocabularyConfig(blocks=("event_type",), min_events=1, ontology="none")
+    vocabulary = Vocabulary.fit(counts("Air/drone strike", "Zamach – próba"), config)
+    assert vocabulary.names == (
+        "event_type_air_drone_strike",
+        "event_type_zamach_pr_ba",
+        "event_type_other",
+    )
+    assert vocabulary.features[0].label == "Air/drone strike"
+
+
+@pytest.mark.parametrize("code", ["other", "Other", " OTHER "])
+def test_a_code_that_is_called_other_is_one_of_the_others(code: str) -> None:
+    config = VocabularyConfig(blocks=("event_type",), min_events=1, ontology="none")
+    vocabulary = Vocabulary.fit(counts(code, code, "Battles"), config)
+    assert vocabulary.names == ("event_type_battles", "event_type_other")
+
+
+def test_two_codes_with_one_column_name_are_refused() -> None:
+    config = VocabularyConfig(blocks=("event_type",), min_events=1, ontology="none")
+    with pytest.raises(ValueError, match=r"\['Air strike', 'Air-strike'\].*event_type_air_strike:"):
+        Vocabulary.fit(counts("Air strike", "Air-strike"), config)
+    rare = VocabularyConfig(blocks=("event_type",), min_events=2, ontology="none")
+    vocabulary = Vocabulary.fit(counts("Air strike", "Air strike", "Air-strike"), rare)
+    assert vocabulary.names == ("event_type_air_strike", "event_type_other")
+
+
+@pytest.mark.parametrize(
+    ("code", "name"), [("190", "plover"), ("ASSAULT", "cameo"), ("assault", "plover")]
+)
+def test_codes_of_another_ontology_are_refused(code: str, name: OntologyName) -> None:
+    config = VocabularyConfig(blocks=("event_type",), ontology=name)
+    with pytest.raises(ValueError, match=rf"event codes \['{code}'\] aren't in .*'{name}'"):
+        Vocabulary.fit(counts(code), config)
+
+
+def test_contexts_are_the_frequent_ones_and_have_no_other() -> None:
+    config = VocabularyConfig(blocks=("context",), min_events=2, ontology="plover")
+    vocabulary = Vocabulary.fit(counts("AID", "AID", contexts="pro-democracy,military"), config)
+    assert vocabulary.names == ("context_military", "context_pro_democracy")
+    assert vocabulary.features[1].label == "Context: pro-democracy"
+
+
 def test_sectors_have_no_other() -> None:
     given_ = counts("190", "190", sectors="(National) Major Party, Police")
     config = VocabularyConfig(blocks=("source_sector", "target_sector"), min_events=2)
@@ -81,7 +148,7 @@ def test_sectors_have_no_other() -> None:
 @settings(max_examples=25, deadline=None)
 def test_columns_are_in_the_order_of_the_blocks(blocks: list[Block], n: int) -> None:
     config = VocabularyConfig(blocks=tuple(blocks[:n]), min_events=1)
-    given_ = counts("190", "042", sectors="Police")
+    given_ = counts("190", "042", sectors="Police", contexts="military")
     vocabulary = Vocabulary.fit(given_, config)
     found = [feature.block for feature in vocabulary.features]
     present = [block for block in blocks[:n] if block != "target_sector"]  # there are none
@@ -93,9 +160,11 @@ def test_columns_are_in_the_order_of_the_blocks(blocks: list[Block], n: int) -> 
         ]
 
 
-def test_every_code_makes_a_column_of_its_own_usable_in_sql() -> None:
-    codes = cameo_table()["code"].to_list()
-    vocabulary = Vocabulary.fit(counts(*codes), VocabularyConfig(blocks=BLOCKS, min_events=1))
+@pytest.mark.parametrize("name", ["cameo", "plover"])
+def test_every_code_makes_a_column_of_its_own_usable_in_sql(name: OntologyName) -> None:
+    codes = ontology(name).table["code"].to_list()
+    config = VocabularyConfig(blocks=BLOCKS, min_events=1, ontology=name)
+    vocabulary = Vocabulary.fit(counts(*codes), config)
     assert len(vocabulary.positions("event_type")) == len(codes) + 1
     assert all(name.isidentifier() and name == name.lower() for name in vocabulary.names)
 
@@ -118,11 +187,22 @@ def test_fitting_on_nothing_is_refused() -> None:
         {"blocks": ("quads",)},
         {"blocks": ("quad", "quad")},
         {"min_events": 0},
+        {"blocks": ("event_type", "root"), "ontology": "none"},
+        {"blocks": ("quad",), "ontology": "none"},
+        {"ontology": "icews"},
     ],
 )
 def test_a_config_out_of_range_is_refused_by_name(changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=rf"{next(iter(changes))}=.*: expected"):
         VocabularyConfig(**changes)
+
+
+def test_what_belongs_nowhere_has_no_root_and_no_quad_class() -> None:
+    blocks: tuple[Block, ...] = ("event_type", "quad", "root")
+    with pytest.raises(ValueError, match=r"no quad or root with ontology='none'.*cameo, plover"):
+        VocabularyConfig(blocks=blocks, ontology="none")
+    left: tuple[Block, ...] = ("event_type", "intensity", "source_sector", "context", "log_volume")
+    assert VocabularyConfig(blocks=left, ontology="none").blocks == left
 
 
 def test_the_default_blocks_are_those_of_the_274_dimensions() -> None:
@@ -134,7 +214,7 @@ def test_the_default_blocks_are_those_of_the_274_dimensions() -> None:
     [
         (("event_type",), ("event_code",)),
         (("log_volume", "target_sector"), ("event_code", "target_sectors")),
-        (BLOCKS, ("event_code", "source_sectors", "target_sectors")),
+        (BLOCKS, get_args(CategoryField)),
     ],
 )
 def test_fields_are_those_that_the_blocks_need(
@@ -169,12 +249,28 @@ def test_digest_tells_vocabularies_apart() -> None:
         Vocabulary.fit(counts("190", "042"), one),
         Vocabulary.fit(counts("190", "042"), VocabularyConfig(min_events=2)),
         Vocabulary.fit(counts("190"), VocabularyConfig(blocks=("quad", "event_type"))),
+        Vocabulary.fit(counts("190"), VocabularyConfig(blocks=("event_type",), ontology="none")),
+        Vocabulary.fit(counts("190"), VocabularyConfig(blocks=("event_type",))),
     ]
     assert len({vocabulary.digest for vocabulary in fitted}) == len(fitted)
     assert Vocabulary.fit(counts("190", "190"), one).digest == fitted[0].digest
 
 
+def test_one_of_before_there_was_a_choice_of_ontologies_is_cameos() -> None:
+    vocabulary = Vocabulary.fit(counts("190", "042"), VocabularyConfig(min_events=1))
+    content = json.loads(vocabulary.to_json())
+    assert content["config"].pop("ontology") == "cameo"
+    assert Vocabulary.from_json(json.dumps(content | {"version": 1})) == vocabulary
+
+
+@pytest.mark.parametrize("name", ["plover", "none"])
+def test_json_keeps_the_ontology(name: OntologyName) -> None:
+    config = VocabularyConfig(blocks=("event_type", "intensity"), min_events=1, ontology=name)
+    vocabulary = Vocabulary.fit(counts("AID", "CONSULT:visit"), config)
+    assert Vocabulary.from_json(vocabulary.to_json()) == vocabulary
+
+
 def test_another_version_of_the_format_is_refused() -> None:
     content = json.loads(Vocabulary.fit(counts("190")).to_json())
-    with pytest.raises(ValueError, match="vocabulary of version 0: expected 1"):
+    with pytest.raises(ValueError, match="vocabulary of version 0: expected 2"):
         Vocabulary.from_json(json.dumps(content | {"version": 0}))

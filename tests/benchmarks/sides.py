@@ -3,60 +3,59 @@
 import json
 import resource
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from features.aggregate import Counts
-    from features.ingest import StagedFile
-
+DATASET = "published"
 STAGES = "stages.json"
 """Where a side may leave figures by stage, in `out`: measure to stage to value."""
 
 
-def run_foreshock(tsv: Path, out: Path) -> None:
-    """Go from the raw file to proportions, as the flows ingest and aggregate do."""
-    from features.aggregate import merge_counts
-    from features.cube import build_cube
-    from features.ingest import stage_file
-    from features.vocabulary import Vocabulary
+def run_foreshock(source: Path, out: Path) -> None:
+    """Go from raw files to the lake, counts and proportions, as the flows do, in turn."""
+    from flows.lake_update import in_turn
 
     clock = StageClock()
-    account = stage_file(tsv, out / "staged")
-    clock.charge("stage, rest")
-    _resolve_months(account, out)
-    clock.charge("resolve")
-    counts = merge_counts(_count_months(account, out))
-    clock.charge("count")
-    cube = build_cube(counts, Vocabulary.fit(counts), step="week")
-    cube.proportions().write_parquet(out / "proportions.parquet")
+
+    def run_all(function: Any, items: Any, *, stage: str, weight: Any) -> list[Any]:
+        done = in_turn(function, items, stage=stage, weight=weight)
+        clock.charge(stage)
+        return done
+
+    make_lake(source, out, run_all)
     clock.charge("encode")
     clock.save(out)
 
 
-def _resolve_months(account: "StagedFile", out: Path) -> None:
+def make_lake(source: Path, out: Path, run_all: Any, *, format_: Any = "icews") -> None:
+    """Bring files into a lake, count it and write the proportions of all countries and weeks."""
+    from features.aggregate import merge_counts
     from features.ingest import IngestConfig
-    from flows.lake import Lake, resolve_month
+    from features.vocabulary import Vocabulary
+    from flows.counting import CountStore, months_between
+    from flows.lake import Lake
+    from flows.lake_update import update_lake
+    from flows.proportions import StepBounds, end_of, write_year
 
-    for month in account.months:
-        resolve_month(
-            month,
-            previous=Lake(folder=None, config=IngestConfig()),
-            replaced=[],
-            staged=[out / "staged"],
-            accounts=[account],
-            target=out / "lake",
-        )
-
-
-def _count_months(account: "StagedFile", out: Path) -> "list[Counts]":
-    import polars as pl
-
-    from features.aggregate import count_events
-    from flows.lake import month_file
-
-    files = [month_file(out / "lake", "events", month) for month in account.months]
-    return [count_events(pl.scan_parquet(file), entity="country", step="week") for file in files]
+    found = update_lake(out / "lake", [source], IngestConfig(format=format_), run_all=run_all)
+    lake = Lake.read(found.lake)
+    store = CountStore(root=out / "counts", entity="country", step="week", fields=("event_code",))
+    store.count(lake, run_all=run_all)
+    months = list(lake.months)
+    first, last = (store.counts(lake, [month]) for month in (months[0], months[-1]))
+    assert first is not None
+    assert last is not None
+    bounds = StepBounds.of([first, last])
+    early = [store.counts(lake, [month]) for month in months[: len(months) * 2 // 3]]
+    vocabulary = Vocabulary.fit(merge_counts([part for part in early if part is not None]))
+    (out / "proportions").mkdir(exist_ok=True)
+    (out / "vocabulary.json").write_text(vocabulary.to_json())
+    for year in bounds.years():
+        own = months_between(date(year, 1, 1), end_of(date(year, 12, 31), "week"))
+        counts = store.counts(lake, own)
+        if counts is not None:
+            write_year(counts, vocabulary, "week", year, bounds, out, {})
 
 
 class StageClock:
@@ -68,13 +67,14 @@ class StageClock:
 
     def __init__(self) -> None:
         from features import ingest, tables
+        from features.events import Adapter
 
         self.seconds: dict[str, float] = {}
         self.peak_mb: dict[str, float] = {}
         self._booked = 0.0
         for name, module, function in (
             ("check lines", tables, "_checked"),
-            ("parse", ingest, "read_block"),
+            ("parse", Adapter, "read_block"),
             ("canonical", ingest, "canonical_events"),
             ("write staged", ingest, "_write_staged"),
         ):
@@ -90,7 +90,7 @@ class StageClock:
 
     def _timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def timed(*arguments: Any, **options: Any) -> Any:
-            self.charge("stage, rest")
+            self.charge("reading, rest")
             result = function(*arguments, **options)
             self.charge(name)
             return result
@@ -109,7 +109,12 @@ def _cpu_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def run_duckdb(tsv: Path, out: Path) -> None:
+def run_duckdb_files(folder: Path, out: Path) -> None:
+    """Count all files of a folder by (country, week, code)."""
+    run_duckdb(sorted(folder.glob("*.tab"))[0], out, f"{folder}/*.tab")
+
+
+def run_duckdb(tsv: Path, out: Path, files: str | None = None) -> None:
     """Count by (country, week, code), the columns typed, nothing inferred."""
     import duckdb
 
@@ -120,7 +125,7 @@ def run_duckdb(tsv: Path, out: Path) -> None:
         COPY (
             SELECT "Country", date_trunc('week', "Event Date") AS week, "CAMEO Code", count(*) AS n
             FROM read_csv(
-                '{tsv}', delim = '\t', quote = '', escape = '', header = true,
+                '{files or tsv}', delim = '\t', quote = '', escape = '', header = true,
                 auto_detect = false, columns = {types}
             )
             GROUP BY ALL

@@ -1,4 +1,4 @@
-"""The command line: ``foreshock run``, ``config``, ``sample`` and ``experiments``; `cli_scores`."""
+"""The command line: ``run``, ``update``, ``ingest``; `cli_scores`, `cli_lake`, `cli_sync`."""
 
 import os
 import sys
@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from flows import cli_scores
+from flows import cli_lake, cli_scores, cli_sync
 from flows.cli_parts import (
     BAD_INPUT,
     FAILED,
@@ -20,7 +20,17 @@ from flows.cli_parts import (
     say,
 )
 
-__all__ = ["app", "cli_scores", "main"]
+__all__ = ["app", "cli_lake", "cli_scores", "cli_sync", "main"]
+
+
+Again = Annotated[
+    list[str] | None,
+    Parameter(
+        help="Name of a file to read although it has not changed, to mend a lake that was damaged "
+        "(`foreshock doctor`). Repeatable.",
+        negative=(),
+    ),
+]
 
 
 @app.command
@@ -51,6 +61,65 @@ def run(
         say(f"the run failed: {error}")
         return FAILED
     print_summary(result)
+    return 0
+
+
+@app.command
+def update(
+    *,
+    config: ConfigFile = None,
+    source: Source = None,
+    data: Path | None = None,
+    entity: str | None = None,
+    step: str | None = None,
+    set_: Settings = None,
+) -> int:
+    """Read new event files and score what they change with the model that is published.
+
+    Trains nothing: `run` does. Only steps near those that changed are scored, whatever the size
+    of the lake; the result is what scoring everything anew would give.
+    """
+    from flows.sources import find_files  # noqa: PLC0415
+
+    settings = load(config, source, data, entity, step, set_)
+    find_files(settings.source)
+    prepare_prefect(settings.data)
+    from flows.summary import print_update  # noqa: PLC0415
+    from flows.update import update as flow  # noqa: PLC0415
+
+    try:
+        result = flow(settings)
+    except Exception as error:
+        say(f"the update failed: {error}")
+        return FAILED
+    print_update(result)
+    return 0
+
+
+@app.command
+def ingest(
+    *,
+    config: ConfigFile = None,
+    source: Source = None,
+    data: Path | None = None,
+    set_: Settings = None,
+    again: Again = None,
+) -> int:
+    """Read new event files into the lake, and do no more."""
+    from flows.sources import find_files  # noqa: PLC0415
+
+    settings = load(config, source, data, None, None, set_)
+    find_files(settings.source)
+    prepare_prefect(settings.data)
+    from flows.ingest import ingest as flow  # noqa: PLC0415
+    from flows.summary import print_ingested  # noqa: PLC0415
+
+    try:
+        result = flow(settings, tuple(again or ()))
+    except Exception as error:
+        say(f"the ingestion failed: {error}")
+        return FAILED
+    print_ingested(result)
     return 0
 
 

@@ -17,8 +17,8 @@ from features.aggregate import CategoryField, Counts, Entity, Step, count_events
 from features.aggregate import step_start as start_of
 from flows.digests import digest_of
 from flows.lake import Lake, MonthRecord, month_file
-from flows.lake_update import RunAll, in_turn
 from flows.publishing import remove_whole, whole_folder
+from flows.run_all import RunAll, in_turn
 
 VERSION: Final = 2
 """To be raised when the same events would give other counts."""

@@ -10,13 +10,21 @@ from flows.publishing import sweep_unfinished
 from flows.task_runners import runner_of, through_tasks
 
 
-def ingest(config: RunConfig) -> IngestResult:
-    """Bring new and changed source files into the lake, on the workers that are configured."""
-    return ingest_flow.with_options(task_runner=runner_of(config.execution))(config)
+def ingest(config: RunConfig, again: tuple[str, ...] = ()) -> IngestResult:
+    """Bring new and changed source files into the lake, on the workers that are configured.
+
+    Parameters
+    ----------
+    config
+        What is read, how, and by whom.
+    again
+        Names of files to read although they have not changed, to mend a lake that was damaged.
+    """
+    return ingest_flow.with_options(task_runner=runner_of(config.execution))(config, again)
 
 
 @flow(name="ingest", flow_run_name="ingest", validate_parameters=False)
-def ingest_flow(config: RunConfig) -> IngestResult:
+def ingest_flow(config: RunConfig, again: tuple[str, ...] = ()) -> IngestResult:
     """Bring new and changed source files into the lake, and publish it in one move."""
     logger = get_run_logger()
     wait = config.execution.lock_wait
@@ -24,7 +32,11 @@ def ingest_flow(config: RunConfig) -> IngestResult:
         for path in sweep_unfinished(config.data):
             logger.warning("removed what a run that was killed had left: %s", path)
         result = update_lake(
-            config.data / "lake", config.source, config.ingest, run_all=through_tasks(config)
+            config.data / "lake",
+            config.source,
+            config.ingest,
+            again=again,
+            run_all=through_tasks(config),
         )
     for error in result.errors:
         logger.error("left out: %s", error)

@@ -31,6 +31,10 @@ VERSION: Final = 2
 """To be raised when the same files would give other events."""
 
 
+class LakeError(ValueError):
+    """A lake whose records can't be read."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class FileRecord:
     """A file in the lake: which bytes it had, and the account of its lines.
@@ -118,12 +122,15 @@ class Lake:
         What was kept of each event.
     files, months
         Records by file name and by first day of month.
+    repairs
+        How often files were read again to mend it.
     """
 
     folder: Path | None
     config: IngestConfig
     files: dict[str, FileRecord] = field(default_factory=dict)
     months: dict[date, MonthRecord] = field(default_factory=dict)
+    repairs: int = 0
 
     @property
     def version(self) -> str:
@@ -131,7 +138,8 @@ class Lake:
         contents = sorted(
             (name, record.sha256, record.error is None) for name, record in self.files.items()
         )
-        return digest_of(VERSION, self.config, contents)
+        repaired = [self.repairs] if self.repairs else []
+        return digest_of(VERSION, self.config, contents, *repaired)
 
     @property
     def accounts(self) -> list[StagedFile]:
@@ -153,23 +161,58 @@ class Lake:
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """Read a version whatever it was made with; an empty lake if by other code."""
-        content = json.loads((folder / "files.json").read_text())
-        if content["version"] != VERSION:
+        """Read a version whatever it was made with; an empty lake if by other code.
+
+        Raises
+        ------
+        LakeError
+            If its records can't be read.
+        """
+        content = _read_json(folder / "files.json")
+        if content.get("version") != VERSION:
             return cls(folder=None, config=IngestConfig())
-        months = json.loads((folder / "months.json").read_text())
-        return cls(
-            folder=folder,
-            config=TypeAdapter(IngestConfig).validate_python(content["config"]),
-            files=TypeAdapter(dict[str, FileRecord]).validate_python(content["files"]),
-            months=TypeAdapter(dict[date, MonthRecord]).validate_python(months),
-        )
+        months = _read_json(folder / "months.json")
+        try:
+            return cls(
+                folder=folder,
+                config=TypeAdapter(IngestConfig).validate_python(content["config"]),
+                files=TypeAdapter(dict[str, FileRecord]).validate_python(content["files"]),
+                months=TypeAdapter(dict[date, MonthRecord]).validate_python(months),
+                repairs=content["repairs"],
+            )
+        except (ValueError, KeyError) as error:
+            raise LakeError(_unreadable(folder, error)) from None
 
     def save(self, folder: Path) -> None:
         """Write the records beside the data."""
-        content = {"version": VERSION, "config": self.config, "files": self.files}
+        content = {
+            "version": VERSION,
+            "config": self.config,
+            "repairs": self.repairs,
+            "files": self.files,
+        }
         for name, value in (("files.json", content), ("months.json", self.months)):
             (folder / name).write_bytes(TypeAdapter(dict[Any, Any]).dump_json(value, indent=1))
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise LakeError(_unreadable(path, error)) from None
+    return content
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    return (
+        f"the lake's records can't be read: {path}: {error}. `foreshock doctor` says how to mend it"
+    )
+
+
+def readable_files(folder: Path) -> set[str]:
+    """Return the names of the files that a version has events of, whatever code made it."""
+    files = _read_json(folder / "files.json")["files"]
+    return {name for name, record in files.items() if record.get("error") is None}
 
 
 def month_file(folder: Path, kind: str, month: date) -> Path:

@@ -6,19 +6,19 @@ the workers of a flow.
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final
 
 from features.ingest import IngestConfig, StagedFile, stage_file
 from features.tables import TableFormatError
 from flows.digests import digests_of_file
-from flows.lake import FileRecord, Lake, MonthRecord, with_accounts
+from flows.lake import FileRecord, Lake, MonthRecord, readable_files, with_accounts
 from flows.ledger import LEDGER, ledger_table
-from flows.months import MonthWork, resolve_month
+from flows.months import resolve_month
 from flows.publishing import (
     STAGING,
     latest,
@@ -27,33 +27,12 @@ from flows.publishing import (
     publishing,
     saying_if_full,
 )
+from flows.run_all import RunAll, in_turn
 from flows.sources import SourceError, find_files
+from flows.touched import Staged, changed_days, month_works, rows_of, touched_months
 
+_SHOWN: Final = 5
 _KINDS: Final = ("events", "duplicates", "rejected")
-
-
-class RunAll(Protocol):
-    """Applies a function to items, on whatever workers there are, and returns results in order."""
-
-    def __call__(  # noqa: D102
-        self,
-        function: Callable[[Any], Any],
-        items: Sequence[Any],
-        *,
-        stage: str,
-        weight: Callable[[Any], float],
-    ) -> list[Any]: ...
-
-
-def in_turn(
-    function: Callable[[Any], Any],
-    items: Sequence[Any],
-    *,
-    stage: str,
-    weight: Callable[[Any], float],
-) -> list[Any]:
-    """Apply a function to one item after the other, in this process."""
-    return [function(item) for item in items]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,21 +60,13 @@ class IngestResult:
     errors: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Staged:
-    """A file read: its record so far, and the folder with its rows."""
-
-    record: FileRecord
-    folder: Path
-
-    @property
-    def name(self) -> str:
-        """The file's name."""
-        return self.record.staged.name
-
-
 def update_lake(
-    dataset: Path, source: Sequence[Path], config: IngestConfig, *, run_all: RunAll = in_turn
+    dataset: Path,
+    source: Sequence[Path],
+    config: IngestConfig,
+    *,
+    again: Collection[str] = (),
+    run_all: RunAll = in_turn,
 ) -> IngestResult:
     """Bring new and changed source files into the lake, and publish it in one move.
 
@@ -107,19 +78,29 @@ def update_lake(
         Folders of raw files, or such files.
     config
         What is kept of each event.
+    again
+        Names of files to read although they have not changed, to mend a lake that was damaged.
+        Months of which all files are read again are made without what the lake has of them.
     run_all
         How work on files and months is spread.
 
     Raises
     ------
     flows.sources.SourceError
-        If there are no files, or none of them can be read and the lake is empty.
+        If there are no files, none of them can be read and the lake is empty, a file that is to
+        be read again isn't there, or all are to be read by other settings and some are gone.
+    flows.lake.LakeError
+        If the lake's own records can't be read.
     OSError
         If it can't be written. What was published stays as it was, and the next run does all that
         this one was to do.
     """
     previous = Lake.load(latest(dataset), config)
-    fresh = find_new_files(source, previous)
+    if previous.folder is None:
+        _require_files(latest(dataset), source)
+    fresh = find_new_files(source, previous, again)
+    if again:
+        previous = replace(previous, repairs=previous.repairs + 1)
     if not fresh:
         assert previous.folder is not None
         return IngestResult(lake=previous.folder)
@@ -131,9 +112,43 @@ def update_lake(
             return _publish(dataset, previous, staged, run_all)
 
 
-def find_new_files(source: Sequence[Path], lake: Lake) -> list[Path]:
-    """Return the files that the lake doesn't have with these bytes, or could not read before."""
-    return [path for path in find_files(source) if not is_known(path, lake.files.get(path.name))]
+def find_new_files(source: Sequence[Path], lake: Lake, again: Collection[str] = ()) -> list[Path]:
+    """Return the files that the lake doesn't have with these bytes, could not read, or is to again.
+
+    Raises
+    ------
+    flows.sources.SourceError
+        If there are no files, or one that is to be read again isn't there.
+    """
+    files = find_files(source)
+    missing = sorted(set(again) - {path.name for path in files})
+    if missing:
+        msg = (
+            f"to be read again, but not in {', '.join(map(str, source))}: {', '.join(missing)}; "
+            "give the folder that has them"
+        )
+        raise SourceError(msg)
+    return [
+        path
+        for path in files
+        if path.name in again or not is_known(path, lake.files.get(path.name))
+    ]
+
+
+def _require_files(folder: Path | None, source: Sequence[Path]) -> None:
+    """Refuse to make a lake anew from a source that lacks files which the old one has."""
+    if folder is None:
+        return
+    lost = sorted(readable_files(folder) - {path.name for path in find_files(source)})
+    if lost:
+        shown = ", ".join(lost[:_SHOWN]) + (", …" if len(lost) > _SHOWN else "")
+        msg = (
+            f"{folder.parent} was made with other settings of ingest, or by another version, and "
+            f"has to be made anew; but {len(lost)} files that it has are not in the source: "
+            f"{shown}. Put them there, or, to do without them, `mv {folder.parent} "
+            f"{folder.parent}.old` first"
+        )
+        raise SourceError(msg)
 
 
 def is_known(path: Path, record: FileRecord | None) -> bool:
@@ -207,7 +222,7 @@ def _publish(
         raise SourceError(msg)
     records = {name: item.record for name, item in added.items()}
     lake = replace(previous, files=dict(sorted((previous.files | records).items())))
-    if previous.folder is not None and lake.version == previous.version:
+    if previous.folder is not None and lake.version == previous.folder.name:
         return IngestResult(lake=previous.folder, errors=errors)
     if (dataset / lake.version).exists():
         return _return_to(dataset, previous, lake.version, added, errors)
@@ -251,86 +266,12 @@ def _resolve(
 ) -> dict[date, MonthRecord]:
     """Resolve the given months; return the records of all."""
     work = month_works(months, lake, previous, added, target)
-    results = run_all(resolve_month, work, stage="Resolving months", weight=_rows)
+    results = run_all(resolve_month, work, stage="Resolving months", weight=rows_of)
     kept = {month: record for month, record in previous.months.items() if month not in months}
     found = {
         month: record for month, record in zip(months, results, strict=True) if record is not None
     }
     return dict(sorted((kept | found).items()))
-
-
-def month_works(
-    months: Sequence[date],
-    lake: Lake,
-    previous: Lake,
-    added: dict[str, Staged],
-    target: Path,
-) -> list[MonthWork]:
-    """Say of each month what resolving it takes: files with rows of it, and files that cover it."""
-    with_rows: dict[date, list[StagedFile]] = {month: [] for month in months}
-    covering = [account for account in lake.accounts if account.covers is not None]
-    for account in lake.accounts:
-        bare = replace(account, rows_by_day={})
-        for month in account.months:
-            if month in with_rows:
-                with_rows[month].append(bare)
-    works = []
-    for month, accounts in with_rows.items():
-        present = {account.name for account in accounts}
-        covers = [
-            replace(account, rows_by_day={})
-            for account in covering
-            if account.name not in present and _covers(account, month)
-        ]
-        works.append(
-            MonthWork(
-                month=month,
-                previous=previous.folder,
-                replaced=tuple(sorted(added)),
-                staged=tuple(added[name].folder for name in sorted(present & added.keys())),
-                accounts=(*accounts, *covers),
-                target=target,
-                one_report_a_day=lake.config.one_report_a_day,
-            )
-        )
-    return works
-
-
-def _covers(account: StagedFile, month: date) -> bool:
-    assert account.covers is not None
-    first, last = account.covers
-    return first.replace(day=1) <= month <= last
-
-
-def _rows(work: MonthWork) -> float:
-    """Return about how many rows a month has: its files' rows, shared out over their months."""
-    return 1 + sum(account.valid for account in work.accounts)
-
-
-def touched_months(previous: Lake, staged: Iterable[Staged]) -> list[date]:
-    """Return the months that files bring rows to or take rows from.
-
-    A file takes rows from the months in which it had some before, and from those that it covers, or
-    covered before, where others have rows.
-    """
-    months: set[date] = set()
-    spans = []
-    for item in staged:
-        before = previous.files.get(item.name)
-        for account in (item.record.staged, *([before.staged] if before is not None else [])):
-            months.update(account.months)
-            if account.covers is not None:
-                spans.append((account.covers[0].replace(day=1), account.covers[1]))
-    covered = {
-        month for month in previous.months if any(first <= month <= last for first, last in spans)
-    }
-    return sorted(months | covered)
-
-
-def changed_days(previous: Lake, lake: Lake) -> list[date]:
-    """Return the days whose events say something else in one lake than in the other."""
-    before, after = previous.days, lake.days
-    return sorted(day for day in before.keys() | after if before.get(day) != after.get(day))
 
 
 def _carry_over(previous: Lake, target: Path, added: Iterable[str]) -> None:

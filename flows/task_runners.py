@@ -10,8 +10,8 @@ from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTa
 
 from flows.config import RunConfig
 from flows.execution import ExecutionConfig
-from flows.lake_update import RunAll
 from flows.progress import progress
+from flows.run_all import RunAll
 
 _BATCHES_A_WORKER: Final = 8
 

@@ -1,5 +1,6 @@
 """Laws of the lake: it is what its files make it, and every line in them is accounted for."""
 
+import json
 import os
 from datetime import date
 from pathlib import Path
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 from features.deduplication import DUPLICATE_REASONS, SUPERSEDED
 from features.ingest import IngestConfig
 from flows import lake_update
-from flows.lake import Lake, MonthRecord, month_file
+from flows.lake import VERSION, Lake, LakeError, MonthRecord, month_file
+from flows.lake_update import IngestResult, update_lake
 from flows.months import MonthWork, resolve_month
 from flows.publishing import latest
 from flows.sources import SourceError, find_files
@@ -250,7 +252,8 @@ def test_bad_files_alone_do_not_stop_a_lake_that_has_good_ones(tmp_path: Path) -
     after = bring(tmp_path, files[YEARLY, 2])
     assert after.added == (YEARLY,)
     assert after.months == ()
-    assert digests(after.lake) == digests(before)
+    for kind in ("events", "duplicates", "rejected"):
+        assert digests(after.lake / kind) == digests(before / kind)
 
 
 def test_nothing_new_is_the_same_version(tmp_path: Path) -> None:
@@ -352,3 +355,65 @@ def test_the_same_file_twice_counts_once(tmp_path: Path) -> None:
     two = write_file(tmp_path / "two" / DAILY, [("1", "2018-03-01")])
     assert find_files([one, one]) == [one]
     assert len(find_files([one, two])) == 1
+
+
+# Mending
+
+
+def damage(lake: Path, month: date) -> None:
+    path = month_file(lake, "events", month)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 :] = b"x" * (len(content) - len(content) // 2)
+    path.unlink()  # other versions may link to it
+    path.write_bytes(bytes(content))
+
+
+def again(data: Path, source: Path, *names: str) -> IngestResult:
+    return update_lake(data / "lake", [source], IngestConfig(), again=names)
+
+
+def test_a_damaged_month_is_mended_by_reading_again_the_files_that_have_rows_of_it(
+    tmp_path: Path,
+) -> None:
+    files = write_versions(tmp_path / "raw")
+    given = tmp_path / "given"
+    given.mkdir()
+    for name in (YEARLY, DAILY, OTHER):
+        files[name, 0].rename(given / name)
+    whole = digests(bring(tmp_path / "whole", given).lake)
+    broken = bring(tmp_path / "data", given).lake
+    damage(broken, date(2018, 2, 1))
+    mended = again(tmp_path / "data", given, YEARLY, DAILY, OTHER)
+    assert digests(mended.lake) == whole
+    assert mended.lake != broken
+    assert mended.days == ()
+    assert again(tmp_path / "data", given).lake == mended.lake
+    assert bring(tmp_path / "data", given / DAILY).lake == mended.lake
+
+
+def test_a_file_that_is_to_be_read_again_must_be_there(tmp_path: Path) -> None:
+    path = write_file(tmp_path / DAILY, [("1", "2018-03-01")])
+    before = bring(tmp_path, path).lake
+    with pytest.raises(SourceError, match=r"to be read again, but not in .*: gone\.tab"):
+        update_lake(tmp_path / "lake", [path], IngestConfig(), again=["gone.tab"])
+    assert latest(tmp_path / "lake") == before
+
+
+def test_other_settings_lose_no_file_that_the_source_lacks(tmp_path: Path) -> None:
+    path = write_file(tmp_path / DAILY, [("1", "2018-03-01")])
+    before = bring(tmp_path, path, write_file(tmp_path / OTHER, [("2", "2018-03-01")])).lake
+    other = IngestConfig(columns="all")
+    with pytest.raises(SourceError, match=r"1 files .* not in the source: mine\.tab"):
+        bring(tmp_path, path, config=other)
+    assert latest(tmp_path / "lake") == before
+    after = bring(tmp_path, path, tmp_path / OTHER, config=other).lake
+    assert len(keys(after)) == 2
+
+
+def test_records_that_cannot_be_read_are_an_error_that_names_them(tmp_path: Path) -> None:
+    path = write_file(tmp_path / DAILY, [("1", "2018-03-01")])
+    lake = bring(tmp_path, path).lake
+    for content in ("{", json.dumps({"version": VERSION, "files": 3})):
+        (lake / "files.json").write_text(content)
+        with pytest.raises(LakeError, match=r"records can't be read: .*`foreshock doctor`"):
+            bring(tmp_path, path)

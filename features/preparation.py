@@ -204,7 +204,8 @@ def require_windows(prepared: Prepared, cube: Cube) -> None:
     for part in PARTS[:3]:
         if len(prepared.windows_of(part)) == 0:
             msg = (
-                f"no window of {prepared.windows.length} steps with enough events lies in the {part} part. "
+                f"no window of {prepared.windows.length} steps with enough events lies in the "
+                f"{part} part. "
                 f"{len(cube.entities)} entities have {len(cube.steps)} steps from "
                 f"{cube.steps[0]} to {cube.steps[-1]}; training ends before step "
                 f"{prepared.split.training_end}, validation is {prepared.split.validation_start} "

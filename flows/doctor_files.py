@@ -25,10 +25,13 @@ def examine_files(lake: Lake) -> list[Finding]:
 
 
 def _unreadable(lake: Lake) -> list[Finding]:
-    errors = [record.error for record in lake.files.values() if record.error is not None]
+    failed = [record for record in lake.files.values() if record.error is not None]
+    errors = [str(record.error) for record in failed]
     if not errors:
         return []
-    found = f"{counted(len(errors), 'file')} couldn't be read, so none of their events is there"
+    found = f"{counted(len(errors), 'file')} couldn't be read; none of their events is there"
+    if earlier := sum(record.is_read for record in failed):
+        found += f", but for {counted(earlier, 'file')}, of which those of an earlier version are"
     mend = "get them anew, or take them out of the source if they are no event files; run again"
     return [_warning("unreadable files", found, errors, mend)]
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from shlex import quote
 from typing import Final
 
 import polars as pl
@@ -89,6 +90,11 @@ def _error(check: str, found: str, items: Iterable[str] = (), mend: str = "") ->
     return Finding(severity="error", check=check, found=found, items=tuple(items), mend=mend)
 
 
+def _read_again(names: Iterable[str]) -> str:
+    options = " ".join(f"--again {quote(name)}" for name in sorted(names))
+    return f"`foreshock ingest --source DIR {options}` reads again the files that have rows there"
+
+
 def _read_anew(dataset: Path) -> str:
     return (
         f"have every file of the ledger in the source, `mv {dataset} {dataset}.old` and run again: "
@@ -113,33 +119,33 @@ def examine_lake(lake: Lake, dataset: Path, *, quick: bool) -> tuple[list[Findin
     findings, damaged
         The latter are months whose events can't be trusted.
     """
-    findings, damaged = _months(lake, dataset, quick=quick)
+    findings, damaged = _months(lake, quick=quick)
     findings += _accounts(lake, dataset)
     findings += _rejected(lake, dataset)
     findings += _unknown(lake)
     return findings, damaged
 
 
-def _months(lake: Lake, dataset: Path, *, quick: bool) -> tuple[list[Finding], set[date]]:
+def _months(lake: Lake, *, quick: bool) -> tuple[list[Finding], set[date]]:
     faults: list[str] = []
+    again: set[str] = set()
     damaged: set[date] = set()
     for month, record in lake.months.items():
         for kind in _KINDS:
             fault = _fault(lake, month, kind, record, quick=quick)
             if fault is not None:
                 damaged.add(month)
-                faults.append(f"{kind} of {month:%Y-%m}: {fault}; {_rows_of(record)}")
+                faults.append(f"{kind} of {month:%Y-%m}: {fault}")
+                again |= _files_of(record)
     if not faults:
         return [], damaged
     found = f"{counted(len(damaged), 'month')} of the lake can't be trusted"
-    return [_error("damaged month", found, faults, _read_anew(dataset))], damaged
+    return [_error("damaged month", found, faults, _read_again(again))], damaged
 
 
-def _rows_of(record: MonthRecord) -> str:
+def _files_of(record: MonthRecord) -> set[str]:
     """Name the files that a month's rows are of."""
-    names = sorted({*record.accepted, *(n for by in record.duplicates.values() for n in by)})
-    shown = ", ".join(names[:3])
-    return f"rows of {shown}" + (f" and {len(names) - 3:,} more files" if len(names) > 3 else "")
+    return {*record.accepted, *(name for found in record.duplicates.values() for name in found)}
 
 
 def _fault(lake: Lake, month: date, kind: str, record: MonthRecord, *, quick: bool) -> str | None:

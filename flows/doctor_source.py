@@ -39,7 +39,7 @@ def examine_source(lake: Lake, source: Sequence[Path]) -> list[Finding]:
         elif not known and record.error is None:
             changed.append(name)
     gone = sorted(
-        name for name, record in lake.files.items() if record.error is None and name not in paths
+        name for name, record in lake.files.items() if record.is_read and name not in paths
     )
     return [
         *_unread(closed),

@@ -12,6 +12,7 @@ from flows.doctor_findings import Finding, counted
 from flows.lake import Lake
 from flows.locking import LOCK
 from flows.partitions import KEYS
+from flows.published_state import STATE, PublishedState, days_of
 from flows.publishing import LATEST, STAGING, UNFINISHED
 
 _LONG: Final = 24 * 3600
@@ -113,9 +114,6 @@ def _published(dataset: Path, lake: Lake) -> list[Finding]:
         found = f"{link} lacks {', '.join(lacking)}"
         mend = f"`rm -r {link.resolve()}`; {again}"
         return [Finding(severity="error", check="published", found=found, mend=mend)]
-    # This module imports torch, which takes seconds.
-    from flows.score_tables import STATE, PublishedState, days_of  # noqa: PLC0415
-
     try:
         state = PublishedState.read(link)
     except (OSError, ValueError, KeyError) as error:

@@ -31,6 +31,12 @@ VERSION: Final = 2
 """To be raised when the same files would give other events."""
 
 
+UNREADABLE: Final = "unreadable"
+"""Edition of a file of which nothing could be read."""
+
+_CONFIG: Final = TypeAdapter(IngestConfig)
+
+
 class LakeError(ValueError):
     """A lake whose records can't be read."""
 
@@ -40,7 +46,8 @@ class FileRecord:
     """A file in the lake: which bytes it had, and the account of its lines.
 
     ``lines == accepted + rejected + duplicates``. A file that could not be read has `error` set
-    and no lines.
+    and no lines, unless it could be read before: then all else is still that of its earlier self,
+    whose events stay until there is a new one that can be read.
 
     Attributes
     ----------
@@ -53,7 +60,7 @@ class FileRecord:
     superseded_by
         Rows replaced by each other file, by its name.
     error
-        Why it could not be read.
+        Why it could not be read, this time.
     """
 
     size: int
@@ -70,6 +77,11 @@ class FileRecord:
     def rejected(self) -> int:
         """Lines rejected, for whatever reason."""
         return sum(self.staged.rejected.values())
+
+    @property
+    def is_read(self) -> bool:
+        """Whether the lake has what is in it, or in its earlier self."""
+        return self.staged.edition != UNREADABLE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +122,10 @@ class MonthRecord:
         return digest_of([(day, record.digest) for day, record in self.days.items()])
 
 
+_FILES: Final = TypeAdapter(dict[str, FileRecord])
+_MONTHS: Final = TypeAdapter(dict[date, MonthRecord])
+
+
 @dataclass(frozen=True, kw_only=True)
 class Lake:
     """What a version of the lake holds.
@@ -144,7 +160,7 @@ class Lake:
     @property
     def accounts(self) -> list[StagedFile]:
         """The accounts of the files that could be read."""
-        return [record.staged for record in self.files.values() if record.error is None]
+        return [record.staged for record in self.files.values() if record.is_read]
 
     @property
     def days(self) -> dict[date, DayRecord]:
@@ -175,9 +191,9 @@ class Lake:
         try:
             return cls(
                 folder=folder,
-                config=TypeAdapter(IngestConfig).validate_python(content["config"]),
-                files=TypeAdapter(dict[str, FileRecord]).validate_python(content["files"]),
-                months=TypeAdapter(dict[date, MonthRecord]).validate_python(months),
+                config=_CONFIG.validate_python(content["config"]),
+                files=_FILES.validate_python(content["files"]),
+                months=_MONTHS.validate_python(months),
                 repairs=content["repairs"],
             )
         except (ValueError, KeyError) as error:
@@ -212,7 +228,7 @@ def _unreadable(path: Path, error: Exception) -> str:
 def readable_files(folder: Path) -> set[str]:
     """Return the names of the files that a version has events of, whatever code made it."""
     files = _read_json(folder / "files.json")["files"]
-    return {name for name, record in files.items() if record.get("error") is None}
+    return {name for name, record in files.items() if record["staged"]["edition"] != UNREADABLE}
 
 
 def month_file(folder: Path, kind: str, month: date) -> Path:

@@ -16,8 +16,8 @@ from typing import Final, Literal
 
 from features.deduplication import precedence
 from features.ingest import IngestConfig, StagedFile
-from flows.lake import VERSION, FileRecord, Lake
-from flows.lake_update import find_new_files, stage
+from flows.lake import VERSION, FileRecord, Lake, readable_files
+from flows.lake_update import find_new_files, record_to_keep, stage
 from flows.publishing import latest
 from flows.sources import find_files
 from flows.touched import Staged, touched_months
@@ -46,8 +46,7 @@ class PlannedFile:
     first_event, last_event
         Dates of the earliest and latest valid row, None if there is none.
     rows_gone
-        Valid rows of its earlier self, which go. They go from the lake even if the file can't be
-        read any more.
+        Valid rows of its earlier self, which go; they stay if the new file can't be read.
     why
         Why it is left out.
     """
@@ -165,17 +164,19 @@ def plan_update(dataset: Path, source: Sequence[Path], config: IngestConfig) -> 
     if all(item.record.error is not None for item in staged) and not previous.accounts:
         failure = f"none of the {len(staged)} files can be read; the first: {files[0].why}"
         return replace(plan, failure=failure)
-    records = {item.name: item.record for item in staged}
-    lake = replace(previous, files=dict(sorted((previous.files | records).items())))
+    kept = {item.name: record_to_keep(previous, item) for item in staged}
+    lake = replace(previous, files=dict(sorted((previous.files | kept).items())))
     if previous.folder is not None and lake.version == previous.version:
         return plan
+    read = [item for item in staged if item.record.error is None]
+    records = {item.name: item.record for item in read}
     superseded, restored = _replacements(previous, lake, records.keys())
     is_there = (dataset / lake.version).exists()
     return replace(
         plan,
         superseded=superseded,
         restored=restored,
-        months=() if is_there else tuple(touched_months(previous, staged)),
+        months=() if is_there else tuple(touched_months(previous, read)),
         days=_days(previous, records, [*superseded, *restored]),
         returns_to=lake.version if is_there else None,
     )
@@ -219,13 +220,13 @@ def _load(
         )
         raise PlanError(msg) from None
     here = {path.name for path in find_files(source)}
-    had = [name for name, record in content["files"].items() if record.get("error") is None]
+    had = readable_files(folder)
     why = (
         "it was made by another version of the code"
         if content["version"] != VERSION
         else f"it was made with other settings of ingest: {_differences(found.config, config)}"
     )
-    return previous, why, tuple(sorted(set(had) - here))
+    return previous, why, tuple(sorted(had - here))
 
 
 def _differences(was: IngestConfig, now: IngestConfig) -> str:
@@ -235,7 +236,8 @@ def _differences(was: IngestConfig, now: IngestConfig) -> str:
 
 def _planned(item: Staged, before: FileRecord | None) -> PlannedFile:
     staged = item.record.staged
-    known = before is not None and before.error is None
+    known = before is not None and before.is_read
+    gone = before.staged.valid if before is not None and item.record.error is None else 0
     return PlannedFile(
         name=item.name,
         action="leave out" if item.record.error else "replace" if known else "add",
@@ -244,7 +246,7 @@ def _planned(item: Staged, before: FileRecord | None) -> PlannedFile:
         rejected=item.record.rejected,
         first_event=staged.first_event,
         last_event=staged.last_event,
-        rows_gone=before.staged.valid if before is not None else 0,
+        rows_gone=gone,
         why=item.record.error,
     )
 

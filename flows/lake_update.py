@@ -16,7 +16,14 @@ from typing import Final
 from features.ingest import IngestConfig, StagedFile, stage_file
 from features.tables import TableFormatError
 from flows.digests import digests_of_file
-from flows.lake import FileRecord, Lake, MonthRecord, readable_files, with_accounts
+from flows.lake import (
+    UNREADABLE,
+    FileRecord,
+    Lake,
+    MonthRecord,
+    readable_files,
+    with_accounts,
+)
 from flows.ledger import LEDGER, ledger_table
 from flows.months import resolve_month
 from flows.publishing import (
@@ -44,7 +51,7 @@ class IngestResult:
     lake
         Folder of the lake's current version.
     added
-        Files read in this run; none if there was nothing new.
+        Files read, or tried, in this run; none if there was nothing new.
     months
         Months resolved anew.
     days
@@ -170,7 +177,7 @@ def stage(path: Path, staging: Path, config: IngestConfig) -> Staged:
     size = mtime_ns = 0
     sha256 = md5 = ""
     error = None
-    account = StagedFile(name=path.name, edition="unreadable")
+    account = StagedFile(name=path.name, edition=UNREADABLE)
     try:
         before = path.stat()
         size, mtime_ns = before.st_size, before.st_mtime_ns
@@ -185,7 +192,7 @@ def stage(path: Path, staging: Path, config: IngestConfig) -> Staged:
             error = str(problem)
     if error is not None:
         shutil.rmtree(folder, ignore_errors=True)
-        account = StagedFile(name=path.name, edition="unreadable")
+        account = StagedFile(name=path.name, edition=UNREADABLE)
         error = error if path.name in error else f"{path}: {error}"
     record = FileRecord(
         size=size, mtime_ns=mtime_ns, sha256=sha256, md5=md5, staged=account, error=error
@@ -215,21 +222,22 @@ def _publish(
     dataset: Path, previous: Lake, staged: Sequence[Staged], run_all: RunAll
 ) -> IngestResult:
     """Resolve the months that files touch and publish the lake's new version."""
-    added = {item.name: item for item in staged}
+    names = tuple(sorted(item.name for item in staged))
     errors = tuple(item.record.error for item in staged if item.record.error is not None)
     if len(errors) == len(staged) and not previous.accounts:
         msg = f"none of the {len(staged)} files could be read; the first: {errors[0]}"
         raise SourceError(msg)
-    records = {name: item.record for name, item in added.items()}
+    records = {item.name: record_to_keep(previous, item) for item in staged}
+    added = {item.name: item for item in staged if item.record.error is None}
     lake = replace(previous, files=dict(sorted((previous.files | records).items())))
     if previous.folder is not None and lake.version == previous.folder.name:
         return IngestResult(lake=previous.folder, errors=errors)
     if (dataset / lake.version).exists():
-        return _return_to(dataset, previous, lake.version, added, errors)
-    months = touched_months(previous, staged)
+        return _return_to(dataset, previous, lake.version, names, errors)
+    months = touched_months(previous, added.values())
     with publishing(dataset, lake.version) as target:
         _carry_over(previous, target, added)
-        for item in staged:
+        for item in added.values():
             _keep_rejected(item, target)
         found = _resolve(months, lake, previous, added, target, run_all)
         lake = replace(lake, months=found, files=with_accounts(lake.files, found.values()))
@@ -237,23 +245,29 @@ def _publish(
         ledger_table(lake).write_parquet(target / LEDGER)
     return IngestResult(
         lake=dataset / lake.version,
-        added=tuple(sorted(added)),
+        added=names,
         months=tuple(months),
         days=tuple(changed_days(previous, lake)),
         errors=errors,
     )
 
 
+def record_to_keep(previous: Lake, item: Staged) -> FileRecord:
+    """Return the record of a file; where it can't be read, that of its earlier self, if any."""
+    before = previous.files.get(item.name)
+    if item.record.error is None or before is None or not before.is_read:
+        return item.record
+    return replace(before, error=item.record.error)
+
+
 def _return_to(
-    dataset: Path, previous: Lake, version: str, added: Iterable[str], errors: tuple[str, ...]
+    dataset: Path, previous: Lake, version: str, added: tuple[str, ...], errors: tuple[str, ...]
 ) -> IngestResult:
     """Publish a version that is there whole: files went back to what they were, or a kill came."""
     point_latest(dataset, version)
     lake = Lake.load(dataset / version, previous.config)
     days = tuple(changed_days(previous, lake))
-    return IngestResult(
-        lake=dataset / version, added=tuple(sorted(added)), days=days, errors=errors
-    )
+    return IngestResult(lake=dataset / version, added=added, days=days, errors=errors)
 
 
 def _resolve(

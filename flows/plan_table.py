@@ -32,7 +32,7 @@ def print_plan(plan: RunPlan, console: Console | None = None) -> None:
     lake = plan.lake
     if lake.anew is not None:
         _say(console, f"The lake would be read anew from the source: {lake.anew}", "yellow")
-        _say_some(console, "would be lost, as the source lacks it", lake.lost, style="red")
+        _say_some(console, "a run would refuse, as the source lacks it", lake.lost, style="red")
     _print_files(lake, console)
     if lake.failure is not None:
         _say(console, f"The run would fail: {lake.failure}", "red")

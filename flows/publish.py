@@ -19,9 +19,10 @@ from flows.lake import Lake
 from flows.learning import LearningData, learning_data
 from flows.partitions import write_table
 from flows.proportions import StepBounds, write_years
+from flows.published_state import write_state
 from flows.publishing import latest, point_latest, publishing
 from flows.regime_naming import REGIMES, fit_regimes
-from flows.score_tables import analogues_among, provenance_of, score_tables, write_state
+from flows.score_tables import analogues_among, provenance_of, score_tables
 from flows.scorer import SCORER, Scorer
 from flows.scorers import all_scores, score_all
 from flows.train import ModelReference

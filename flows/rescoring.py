@@ -20,16 +20,9 @@ from flows.lake import Lake
 from flows.learning import prepared_data
 from flows.partitions import read_table, replace_rows, within
 from flows.proportions import NO_COUNTS, StepBounds, end_of, write_year
+from flows.published_state import STATE, PublishedState, days_of, write_state
 from flows.publishing import latest, link_tree, point_latest, publishing
-from flows.score_tables import (
-    STATE,
-    PublishedState,
-    analogues_among,
-    days_of,
-    provenance_of,
-    score_tables,
-    write_state,
-)
+from flows.score_tables import analogues_among, provenance_of, score_tables
 from flows.scorer import Scorer, frozen_part
 from flows.scorers import score_all
 from models.device import Device

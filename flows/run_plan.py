@@ -15,9 +15,9 @@ from flows.config import RunConfig
 from flows.counting import CountStore, steps_of
 from flows.lake import Lake
 from flows.lake_plan import LakePlan, plan_update
+from flows.published_state import STATE, PublishedState, days_of
 from flows.publishing import latest
 from flows.rescoring import spans_of
-from flows.score_tables import STATE, PublishedState, days_of
 
 _RECORDS_READ: Final = 10
 _TRAINED_BY: Final = (

@@ -1,18 +1,14 @@
 """The tables of scores, made by a scorer of some steps, and what is written beside them."""
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date
 from importlib.metadata import version as version_of
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from flows.datasets import SCHEMA_VERSION
-from flows.lake import Lake
 from flows.learning import LearningData
 from flows.products import (
     analogues_table,
@@ -20,12 +16,9 @@ from flows.products import (
     step_errors_table,
     window_errors_table,
 )
-from flows.proportions import StepBounds
 from flows.scorer import Scorer
 from flows.scorers import Scored
 from models import nearest_analogues
-
-STATE: Final = "state.json"
 
 
 def score_tables(scorer: Scorer, data: LearningData, scored: Scored) -> dict[str, pa.Table]:
@@ -97,36 +90,3 @@ def provenance_of(scorer: Scorer) -> dict[str, Any]:
         "vocabulary": scorer.vocabulary.digest,
         "config": scorer.config.to_toml(without=("source", "data", "execution")),
     }
-
-
-@dataclass(frozen=True, kw_only=True)
-class PublishedState:
-    """What events a publication was made of: a digest a day, and the bounds of its steps."""
-
-    days: dict[date, str]
-    bounds: StepBounds
-
-    @classmethod
-    def read(cls, folder: Path) -> "PublishedState":
-        """Read what `write_state` wrote."""
-        content = json.loads((folder / STATE).read_text())
-        first, last = (date.fromisoformat(content[name]) for name in ("first", "last"))
-        days = {date.fromisoformat(day): digest for day, digest in content["days"].items()}
-        return cls(days=days, bounds=StepBounds(first=first, last=last))
-
-
-def days_of(lake: Lake) -> dict[date, str]:
-    """Return the digest of every day that has events."""
-    return {day: record.digest for day, record in lake.days.items()}
-
-
-def write_state(folder: Path, lake: Lake, bounds: StepBounds) -> None:
-    """Write what events a publication is made of."""
-    content = {
-        "first": str(bounds.first),
-        "last": str(bounds.last),
-        "days": {str(day): digest for day, digest in days_of(lake).items()},
-    }
-    path = folder / STATE
-    path.unlink(missing_ok=True)  # it may be a link to the file of the version before
-    path.write_text(json.dumps(content))

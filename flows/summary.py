@@ -101,7 +101,11 @@ def _read_table(lake: Lake, result: IngestResult) -> RenderableType:
         ("in the lake", list(lake.files.values())),
     ):
         table.add_row(title, *map(_number, (len(chosen), *_account(chosen))))
-    errors = [f"  left out: {record.error}" for record in lake.files.values() if record.error]
+    errors = [
+        f"  {'kept as it was' if record.is_read else 'left out'}: {record.error}"
+        for record in lake.files.values()
+        if record.error
+    ]
     return Group(
         _title("Read"),
         table,

@@ -186,7 +186,7 @@ def known_files(data: Path) -> dict[str, str]:
     if folder is None:
         return {}
     records = Lake.read(folder).files.items()
-    return {name: record.md5 for name, record in records if record.md5 and record.error is None}
+    return {name: record.md5 for name, record in records if record.md5 and record.is_read}
 
 
 def plan_sync(

@@ -92,7 +92,7 @@ def batches(weights: Sequence[float], workers: int) -> list[range]:
     Examples
     --------
     >>> batches([1, 1, 1, 1, 9], workers=1)
-    [range(0, 1), range(1, 2), range(2, 3), range(3, 4), range(4, 5)]
+    [range(0, 2), range(2, 4), range(4, 5)]
     >>> [len(batch) for batch in batches([1] * 100, workers=2)]
     [7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 2]
     """

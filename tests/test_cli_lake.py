@@ -107,7 +107,7 @@ def test_the_doctor_fails_where_there_is_an_error(
     content: dict[str, Any] = json.loads(out)
     assert (code, content["errors"]) == (1, True)
     assert content["findings"][0]["severity"] == "error"
-    assert DAILY in content["findings"][0]["items"][0]
+    assert f"--again {DAILY}" in content["findings"][0]["mend"]
 
 
 def test_the_doctor_takes_folders_from_a_configuration(

@@ -99,9 +99,7 @@ def trained_scorer(folder: Path, config: RunConfig, lake: Lake) -> Path:
         vocabulary=vocabulary,
         preparation=data.preparation,
         yardstick=scored.judgement.yardstick,
-        regimes=fit_regimes(
-            scored.scores.embeddings, cube, data.prepared, config.scoring, None
-        ),
+        regimes=fit_regimes(scored.scores.embeddings, cube, data.prepared, config.scoring, None),
     )
     (folder / "alone").mkdir()
     scorer.save(folder / "alone" / SCORER, folder / "model")
@@ -297,9 +295,10 @@ def test_a_scorer_survives_being_written_and_read(case: Case, tmp_path: Path) ->
     assert (tmp_path / "copy" / "scorer.json").read_bytes() == (
         case.alone / SCORER / "scorer.json"
     ).read_bytes()
-    with np.load(tmp_path / "copy" / "scorer.npz") as one, np.load(
-        case.alone / SCORER / "scorer.npz"
-    ) as other:
+    with (
+        np.load(tmp_path / "copy" / "scorer.npz") as one,
+        np.load(case.alone / SCORER / "scorer.npz") as other,
+    ):
         assert sorted(one) == sorted(other)
         for name in one:
             np.testing.assert_array_equal(one[name], other[name])

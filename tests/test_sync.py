@@ -18,7 +18,7 @@ from rich.console import Console
 from features.ingest import IngestConfig, StagedFile
 from flows.dataverse import TOKEN_VARIABLE, Dataverse, DataverseConfig
 from flows.dataverse_listing import Checksum, Listing, RemoteFile
-from flows.lake import FileRecord, Lake
+from flows.lake import UNREADABLE, FileRecord, Lake
 from flows.locking import BusyError, sole_run
 from flows.publishing import publishing
 from flows.sync import download_all, sync
@@ -237,17 +237,18 @@ def test_the_files_of_the_lake_are_known_by_their_md5(tmp_path: Path) -> None:
     record = {"size": 3, "mtime_ns": 0, "sha256": ""}
     files = {
         name: FileRecord(
-            **record, md5=md5, staged=StagedFile(name=name, edition="yearly"), error=error
+            **record, md5=md5, staged=StagedFile(name=name, edition=edition), error=error
         )
-        for name, md5, error in [
-            ("a", MD5_OF_ABC, None),
-            ("b", MD5_OF_ABC, "cut off"),
-            ("c", "", None),
+        for name, md5, edition, error in [
+            ("a", MD5_OF_ABC, "yearly", None),
+            ("b", MD5_OF_ABC, UNREADABLE, "cut off"),
+            ("c", "", "yearly", None),
+            ("d", MD5_OF_ABC, "yearly", "cut off this time"),  # its earlier self is in the lake
         ]
     }
     with publishing(tmp_path / "lake", "v1") as folder:
         Lake(folder=folder, config=IngestConfig(), files=files).save(folder)
-    assert known_files(tmp_path) == {"a": MD5_OF_ABC}
+    assert known_files(tmp_path) == {"a": MD5_OF_ABC, "d": MD5_OF_ABC}
 
 
 # Fetching

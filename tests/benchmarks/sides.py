@@ -47,8 +47,8 @@ def make_lake(source: Path, out: Path, run_all: Any, *, format_: Any = "icews") 
     assert first is not None
     assert last is not None
     bounds = StepBounds.of([first, last])
-    early = [store.counts(lake, [month]) for month in months[: len(months) * 2 // 3]]
-    vocabulary = Vocabulary.fit(merge_counts([part for part in early if part is not None]))
+    early = [_of_all(store.counts(lake, [month])) for month in months[: len(months) * 2 // 3]]
+    vocabulary = Vocabulary.fit(merge_counts(early))
     (out / "proportions").mkdir(exist_ok=True)
     (out / "vocabulary.json").write_text(vocabulary.to_json())
     for year in bounds.years():
@@ -56,6 +56,21 @@ def make_lake(source: Path, out: Path, run_all: Any, *, format_: Any = "icews") 
         counts = store.counts(lake, own)
         if counts is not None:
             write_year(counts, vocabulary, "week", year, bounds, out, {})
+
+
+def _of_all(counts: Any) -> Any:
+    """Add up the counts of a month over entities and steps: all that a vocabulary is fitted on."""
+    import polars as pl
+
+    from features.aggregate import Counts
+
+    whole = {"entity": pl.lit("all"), "step_start": pl.lit(date(1970, 1, 5))}
+    tables = {}
+    for name in ("totals", "categories"):
+        table = getattr(counts, name).with_columns(**whole)
+        keys = [key for key in ("entity", "step_start", "field", "category") if key in table]
+        tables[name] = table.group_by(keys).sum()
+    return Counts(**tables)
 
 
 class StageClock:

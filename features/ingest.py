@@ -123,7 +123,9 @@ def stage_file(path: Path, folder: Path, *, config: IngestConfig | None = None) 
         return staging.finish()
 
 
-def read_staged(folder: Path, month: date | None = None) -> pl.DataFrame:
+def read_staged(
+    folder: Path, month: date | None = None, days: tuple[date, date] | None = None
+) -> pl.DataFrame:
     """Read the events that `stage_file` wrote to `folder`, by month and within it by line.
 
     Parameters
@@ -132,6 +134,8 @@ def read_staged(folder: Path, month: date | None = None) -> pl.DataFrame:
         As given to `stage_file`.
     month
         The first day of the month to read; by default all are.
+    days
+        First and last day to read; by default all are.
 
     Returns
     -------
@@ -141,7 +145,8 @@ def read_staged(folder: Path, month: date | None = None) -> pl.DataFrame:
     """
     every = sorted(folder.glob("events-*.arrow"))
     wanted = [path for path in every if month is None or f"-{month:%Y-%m}-" in path.name]
-    parts = [_mapped(path) for path in wanted or every[:1]]
+    of_days = pl.lit(value=True) if days is None else pl.col("event_date").is_between(*days)
+    parts = [_mapped(path).filter(of_days) for path in wanted or every[:1]]
     rows = pl.concat(parts) if parts else pl.DataFrame()
     return rows if wanted else rows.clear()
 

@@ -16,7 +16,7 @@ import polars as pl
 from features.aggregate import CategoryField, Counts, Entity, Step, count_events, merge_counts
 from features.aggregate import step_start as start_of
 from flows.digests import digest_of
-from flows.lake import Lake, MonthRecord, month_file
+from flows.lake import Lake, MonthRecord, month_files
 from flows.publishing import remove_whole, whole_folder
 from flows.run_all import RunAll, in_turn
 
@@ -32,7 +32,7 @@ _DAYS: Final = "days.json"
 class MonthCounting:
     """A month to be counted: all that it takes, so that another process can do it."""
 
-    events: Path
+    events: tuple[Path, ...]
     month: date
     days: dict[date, str]
     place: Path
@@ -72,7 +72,7 @@ class CountStore:
         assert lake.folder is not None
         return [
             MonthCounting(
-                events=month_file(lake.folder, "events", month),
+                events=tuple(month_files(lake.folder, "events", month, record)),
                 month=month,
                 days={day: found.digest for day, found in record.days.items()},
                 place=self.place(month, record),
@@ -112,7 +112,7 @@ def count_month(work: MonthCounting) -> None:
     if others:
         counts = _count_changes(work, others[-1])
     else:
-        counts = _count(work, pl.scan_parquet(work.events))
+        counts = _count(work, _events(work))
     with whole_folder(work.place) as target:
         write_counts(counts, target)
         days = {str(day): digest for day, digest in work.days.items()}
@@ -126,13 +126,17 @@ def _count_changes(work: MonthCounting, before: Path) -> Counts:
     days = [day for day in old.keys() | work.days if old.get(day) != work.days.get(day)]
     touched = steps_of(days, work.step)
     start = start_of(pl.col("event_date"), work.step)
-    new = _count(work, pl.scan_parquet(work.events).filter(start.is_in(touched)))
+    new = _count(work, _events(work).filter(start.is_in(touched)))
     kept = read_counts(before)
     untouched = ~pl.col("step_start").is_in(touched)
     kept = Counts(
         totals=kept.totals.filter(untouched), categories=kept.categories.filter(untouched)
     )
     return merge_counts([kept, new])
+
+
+def _events(work: MonthCounting) -> pl.LazyFrame:
+    return pl.scan_parquet(list(work.events), hive_partitioning=False)
 
 
 def _read(path: Path) -> str:

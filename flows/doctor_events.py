@@ -11,7 +11,7 @@ from features.adapters import adapter_of
 from features.event_gaps import REACH, THIN, jumps, newcomers, thin_days, usual_days
 from features.ontology import ontology
 from flows.doctor_findings import Finding, counted, span
-from flows.lake import Lake, month_file
+from flows.lake import Lake, month_files
 
 _COUNTRIES: Final = ("country", "source_country", "target_country")
 _HALF: Final = 0.5
@@ -215,9 +215,10 @@ def examine_newcomers(lake: Lake, days: int, damaged: Collection[date]) -> list[
         return []
     since = max(lake.days) - timedelta(days=days - 1)
     paths = [
-        month_file(lake.folder, "events", month)
+        path
         for month, record in lake.months.items()
         if record.days and month not in damaged
+        for path in month_files(lake.folder, "events", month, record)
     ]
     if not paths:
         return []

@@ -1,7 +1,7 @@
 """Whether the lake's files and records agree."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from features.deduplication import DUPLICATE_REASONS
 from flows.digests import digest_of_file
 from flows.doctor_findings import Finding, counted
-from flows.lake import VERSION, Lake, MonthRecord, month_file, with_accounts
+from flows.lake import VERSION, Lake, MonthRecord, month_files, with_accounts
 from flows.ledger import LEDGER, ledger_table
 from flows.publishing import LATEST, UNFINISHED
 
@@ -151,21 +151,22 @@ def _files_of(record: MonthRecord) -> set[str]:
 def _fault(lake: Lake, month: date, kind: str, record: MonthRecord, *, quick: bool) -> str | None:
     """Say what is wrong with a file of a month."""
     assert lake.folder is not None
-    path = month_file(lake.folder, kind, month)
-    sha256 = record.sha256.get(kind, "")
+    paths = month_files(lake.folder, kind, month, record)
     expected = _expected(record, kind)
-    if not path.exists():
-        return "the file is missing" if sha256 or expected else None
+    if expected and not paths:
+        return "no file is recorded"
     try:
-        if quick:
-            rows, wanted = pl.scan_parquet(path).select(pl.len()).collect().item(), expected
-            same = rows == sum(wanted.values())
-            return None if same else f"{rows:,} rows, expected {sum(wanted.values()):,}"
-        if digest_of_file(path) != sha256:
-            return "not the bytes that were written"
-        found = _counted_rows(path, kind)
+        for path, sha256 in zip(paths, record.sha256[kind], strict=True):
+            if not path.exists():
+                return "the file is missing"
+            if not quick and digest_of_file(path) != sha256:
+                return "not the bytes that were written"
+        found = _counted_rows(paths, kind, by=not quick)
     except (OSError, pl.exceptions.PolarsError) as error:
         return f"can't be read ({_first_line(error)})"
+    if quick:
+        rows, wanted = sum(found.values()), sum(expected.values())
+        return None if rows == wanted else f"{rows:,} rows, expected {wanted:,}"
     return None if found == expected else f"rows by file are {found}, recorded {expected}"
 
 
@@ -184,9 +185,15 @@ def _expected(record: MonthRecord, kind: str) -> dict[tuple[str, ...], int]:
     }
 
 
-def _counted_rows(path: Path, kind: str) -> dict[tuple[str, ...], int]:
-    by = ["file"] if kind == "events" else ["file", "reason"]
-    counts = pl.scan_parquet(path, hive_partitioning=False).group_by(by).len().collect()
+def _counted_rows(paths: Sequence[Path], kind: str, *, by: bool) -> dict[tuple[str, ...], int]:
+    """Count the rows of files, by file and reason or all together."""
+    if not paths:
+        return {}
+    rows = pl.scan_parquet(list(paths), hive_partitioning=False)
+    if not by:
+        return {(): rows.select(pl.len()).collect().item()}
+    keys = ["file"] if kind == "events" else ["file", "reason"]
+    counts = rows.group_by(keys).len().collect()
     return {tuple(key): n for *key, n in counts.iter_rows()}
 
 
@@ -254,9 +261,10 @@ def _rejected(lake: Lake, dataset: Path) -> list[Finding]:
 def _unknown(lake: Lake) -> list[Finding]:
     """Find files in the version that no record knows: readers would take them for events."""
     assert lake.folder is not None
-    known = {month_file(lake.folder, kind, month) for month in lake.months for kind in _KINDS} | {
-        lake.folder / "rejected" / f"{name}.parquet" for name in lake.files
-    }
+    known = {lake.folder / "rejected" / f"{name}.parquet" for name in lake.files}
+    for month, record in lake.months.items():
+        for kind in _KINDS:
+            known.update(month_files(lake.folder, kind, month, record))
     folders = [lake.folder / kind for kind in (*_KINDS, "rejected")]
     found = sorted(
         path

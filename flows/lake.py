@@ -2,7 +2,7 @@
 
 A version of the lake is a folder::
 
-    events/month=2018-10/part-0.parquet      events that count
+    events/month=2018-10/part-0.parquet      events that count; more parts where there are many
     duplicates/month=2018-10/part-0.parquet  rows that repeat one or were replaced, and why
     rejected/FILE.parquet                    lines that are no events, with reason and number
     files.parquet                            the ledger: a row a file
@@ -107,14 +107,14 @@ class MonthRecord:
     days
         Of those days that have events.
     sha256
-        Of the files of events and of duplicates; the latter is empty where there are none.
+        Of the files of ``events`` and of ``duplicates``, part by part; of each there may be none.
     """
 
     accepted: dict[str, int]
     duplicates: dict[str, dict[str, int]]
     superseded_by: dict[str, dict[str, int]]
     days: dict[date, DayRecord]
-    sha256: dict[str, str]
+    sha256: dict[str, list[str]]
 
     @property
     def digest(self) -> str:
@@ -231,9 +231,16 @@ def readable_files(folder: Path) -> set[str]:
     return {name for name, record in files.items() if record["staged"]["edition"] != UNREADABLE}
 
 
-def month_file(folder: Path, kind: str, month: date) -> Path:
-    """Return where the rows of a month lie in a version of the lake."""
-    return folder / kind / f"month={month:%Y-%m}" / "part-0.parquet"
+def month_file(folder: Path, kind: str, month: date, part: int = 0) -> Path:
+    """Return where the rows of a part of a month lie in a version of the lake."""
+    return folder / kind / f"month={month:%Y-%m}" / f"part-{part}.parquet"
+
+
+def month_files(folder: Path, kind: str, month: date, record: MonthRecord) -> list[Path]:
+    """Return where the rows of a month lie in a version of the lake: nowhere if it has none."""
+    return [
+        month_file(folder, kind, month, part) for part in range(len(record.sha256.get(kind, ())))
+    ]
 
 
 def with_accounts(

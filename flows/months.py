@@ -1,6 +1,8 @@
 """Resolving a month of the lake: which rows of all files that have some for it are events."""
 
 import shutil
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -14,7 +16,13 @@ from flows.digests import digest_of_file
 from flows.lake import DayRecord, MonthRecord, month_file
 
 _STATISTICS: Final = {"min": False, "max": False, "distinct_count": False, "null_count": True}
-_KINDS: Final = ("events", "duplicates")
+KINDS: Final = ("events", "duplicates")
+ROWS_A_PART: Final = 500_000
+"""Rows of a month that are resolved, and written, together."""
+
+Days = tuple[date, date]
+"""First and last of some days."""
+
 _SEEDS: Final = (0, 1)
 
 
@@ -34,6 +42,8 @@ class MonthWork:
         Folders that `features.ingest.stage_file` wrote and that have rows of the month.
     accounts
         The accounts of the files of the new version that have rows of the month or cover its days.
+    rows_by_day
+        Valid rows of all files on each day of the month.
     target
         The new version's folder.
     one_report_a_day
@@ -45,6 +55,7 @@ class MonthWork:
     replaced: tuple[str, ...]
     staged: tuple[Path, ...]
     accounts: tuple[StagedFile, ...]
+    rows_by_day: dict[date, int]
     target: Path
     one_report_a_day: bool = False
 
@@ -52,29 +63,59 @@ class MonthWork:
 def resolve_month(work: MonthWork) -> MonthRecord | None:
     """Resolve the rows of a month anew and write them to a new version.
 
-    What is written, to the byte, depends on the rows and not on how they came together.
+    What is written, to the byte, depends on the rows and not on how they came together. Days are
+    taken together up to `ROWS_A_PART` rows, so that no more of a month is in memory.
 
     Returns
     -------
     MonthRecord or None
         None if no file has a row for the month.
     """
-    paths = {kind: month_file(work.target, kind, work.month) for kind in _KINDS}
-    for path in paths.values():
-        shutil.rmtree(path.parent, ignore_errors=True)
-    frames = [frame for frame in (*_previous_rows(work), *_staged_rows(work)) if len(frame)]
-    if not frames:
-        return None
+    for kind in KINDS:
+        shutil.rmtree(month_file(work.target, kind, work.month).parent, ignore_errors=True)
+    records: list[MonthRecord] = []
+    for days in parts_of(work.rows_by_day):
+        places = {
+            kind: month_file(
+                work.target, kind, work.month, sum(len(record.sha256[kind]) for record in records)
+            )
+            for kind in KINDS
+        }
+        records.append(_resolve_days(work, days, places))
+    return _joined(records) if records else None
+
+
+def parts_of(rows_by_day: Mapping[date, int]) -> list[Days]:
+    """Part days into stretches of at most `ROWS_A_PART` rows; a day is never parted.
+
+    Examples
+    --------
+    >>> first, second, third = (date(2018, 10, day) for day in (1, 2, 5))
+    >>> parts = parts_of({first: 300_000, third: 400_000, second: 200_000})
+    >>> [(a.day, b.day) for a, b in parts]
+    [(1, 2), (5, 5)]
+    """
+    parts: list[Days] = []
+    load = 0
+    for day, rows in sorted(rows_by_day.items()):
+        load += rows
+        if parts and load <= ROWS_A_PART:
+            parts[-1] = (parts[-1][0], day)
+        else:
+            parts.append((day, day))
+            load = rows
+    return parts
+
+
+def _resolve_days(work: MonthWork, days: Days, places: Mapping[str, Path]) -> MonthRecord:
+    frames = [*_previous_rows(work, days), *_staged_rows(work, days)]
     file_type = pl.Enum(precedence(work.accounts))
     rows = pl.concat([frame.with_columns(pl.col("file").cast(file_type)) for frame in frames])
     del frames
     events, duplicates = resolve_duplicates(
         rows, work.accounts, one_report_a_day=work.one_report_a_day
     )
-    if not duplicates.is_empty():
-        _write_rows(duplicates, paths["duplicates"])
-    if not events.is_empty():
-        _write_rows(events, paths["events"])
+    written = {"events": events, "duplicates": duplicates}
     return MonthRecord(
         accepted=_by_file(events),
         duplicates={
@@ -84,34 +125,64 @@ def resolve_month(work: MonthWork) -> MonthRecord | None:
         superseded_by=_superseded(duplicates),
         days=_days(events),
         sha256={
-            kind: digest_of_file(path) if path.exists() else "" for kind, path in paths.items()
+            kind: [] if rows.is_empty() else [_write_rows(rows, places[kind])]
+            for kind, rows in written.items()
         },
     )
 
 
-def _write_rows(rows: pl.DataFrame, path: Path) -> None:
-    """Write rows; `file` as text, for an Enum would bring in the names of all other files."""
-    path.parent.mkdir(parents=True)
-    rows.with_columns(pl.col("file").cast(pl.String)).write_parquet(
-        path, compression="zstd", compression_level=1, statistics=_STATISTICS
+def _joined(records: Sequence[MonthRecord]) -> MonthRecord:
+    """Put the records of a month's parts together."""
+    accepted: Counter[str] = Counter()
+    duplicates: dict[str, Counter[str]] = {reason: Counter() for reason in DUPLICATE_REASONS}
+    superseded: dict[str, Counter[str]] = {}
+    for record in records:
+        accepted.update(record.accepted)
+        for reason, found in record.duplicates.items():
+            duplicates[reason].update(found)
+        for file, found in record.superseded_by.items():
+            superseded.setdefault(file, Counter()).update(found)
+    return MonthRecord(
+        accepted=_sorted(accepted),
+        duplicates={reason: _sorted(found) for reason, found in duplicates.items()},
+        superseded_by={file: _sorted(found) for file, found in sorted(superseded.items())},
+        days={day: found for record in records for day, found in record.days.items()},
+        sha256={kind: [one for record in records for one in record.sha256[kind]] for kind in KINDS},
     )
 
 
-def _previous_rows(work: MonthWork) -> list[pl.DataFrame]:
+def _sorted(counts: Mapping[str, int]) -> dict[str, int]:
+    return dict(sorted(counts.items()))
+
+
+def _write_rows(rows: pl.DataFrame, path: Path) -> str:
+    """Write rows; `file` as text, for an Enum would bring in the names of all other files."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows.with_columns(pl.col("file").cast(pl.String)).write_parquet(
+        path, compression="zstd", compression_level=1, statistics=_STATISTICS
+    )
+    return digest_of_file(path)
+
+
+def _previous_rows(work: MonthWork, days: Days) -> list[pl.DataFrame]:
     if work.previous is None:
         return []
-    paths = (month_file(work.previous, kind, work.month) for kind in _KINDS)
-    frames = [pl.read_parquet(path, hive_partitioning=False) for path in paths if path.exists()]
+    folders = [month_file(work.previous, kind, work.month).parent for kind in KINDS]
+    kept = pl.col("event_date").is_between(*days) & ~pl.col("file").cast(pl.String).is_in(
+        list(work.replaced)
+    )
     return [
-        frame.drop("reason", "superseded_by", strict=False).filter(
-            ~pl.col("file").cast(pl.String).is_in(list(work.replaced))
-        )
-        for frame in frames
+        pl.scan_parquet(sorted(folder.glob("*.parquet")), hive_partitioning=False)
+        .filter(kept)
+        .drop("reason", "superseded_by", strict=False)
+        .collect()
+        for folder in folders
+        if folder.exists()
     ]
 
 
-def _staged_rows(work: MonthWork) -> list[pl.DataFrame]:
-    return [read_staged(folder, work.month) for folder in work.staged]
+def _staged_rows(work: MonthWork, days: Days) -> list[pl.DataFrame]:
+    return [read_staged(folder, work.month, days) for folder in work.staged]
 
 
 def _by_file(rows: pl.DataFrame) -> dict[str, int]:

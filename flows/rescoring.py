@@ -1,7 +1,10 @@
 """Scoring what has changed, by the scorer that is published: the steps touched, and no others.
 
 The score of a step depends on windows of `length` steps that cover it and on the step before; so a
-changed step changes the scores of its neighbours, and those of no step further away.
+changed step changes the scores of its neighbours, and those of no step further away. A model of
+differences reaches back to the last observed step, however far that is: there all is scored anew.
+Analogues are looked for among all windows that were over before, but those of windows that are not
+scored anew stay as they were.
 """
 
 from collections.abc import Sequence

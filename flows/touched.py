@@ -1,5 +1,6 @@
 """Which months and days files touch that come to the lake, and what resolving them takes."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -32,12 +33,16 @@ def month_works(
 ) -> list[MonthWork]:
     """Say of each month what resolving it takes: files with rows of it, and files that cover it."""
     with_rows: dict[date, list[StagedFile]] = {month: [] for month in months}
+    by_day: dict[date, Counter[date]] = {month: Counter() for month in months}
     covering = [account for account in lake.accounts if account.covers is not None]
     for account in lake.accounts:
         bare = replace(account, rows_by_day={})
         for month in account.months:
             if month in with_rows:
                 with_rows[month].append(bare)
+        for day, rows in account.rows_by_day.items():
+            if (month := day.replace(day=1)) in by_day:
+                by_day[month][day] += rows
     works = []
     for month, accounts in with_rows.items():
         present = {account.name for account in accounts}
@@ -53,6 +58,7 @@ def month_works(
                 replaced=tuple(sorted(added)),
                 staged=tuple(added[name].folder for name in sorted(present & added.keys())),
                 accounts=(*accounts, *covers),
+                rows_by_day=dict(by_day[month]),
                 target=target,
                 one_report_a_day=lake.config.one_report_a_day,
             )
@@ -79,8 +85,8 @@ def _covers(account: StagedFile, month: date) -> bool:
 
 
 def rows_of(work: MonthWork) -> float:
-    """Return about how many rows a month has: its files' rows, shared out over their months."""
-    return 1 + sum(account.valid for account in work.accounts)
+    """Return how many rows of a month there are."""
+    return sum(work.rows_by_day.values())
 
 
 def touched_months(previous: Lake, staged: Iterable[Staged]) -> list[date]:

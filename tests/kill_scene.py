@@ -80,13 +80,15 @@ def check_version(folder: Path) -> None:
             "events": sum(record["accepted"].values()),
             "duplicates": sum(sum(found.values()) for found in record["duplicates"].values()),
         }
-        for kind, digest in record["sha256"].items():
-            if digest:
-                name = f"{kind}/month={month[:7]}/part-0.parquet"
+        for kind, digests in record["sha256"].items():
+            found = 0
+            for part, digest in enumerate(digests):
+                name = f"{kind}/month={month[:7]}/part-{part}.parquet"
                 content = (folder / name).read_bytes()
                 assert _sha256(content) == digest, name
-                assert len(pq.read_table(io.BytesIO(content))) == rows[kind], name
+                found += len(pq.read_table(io.BytesIO(content)))
                 said.add(name)
+            assert found == rows[kind], (kind, month)
     files = json.loads((folder / "files.json").read_text())["files"].values()
     ledger = pq.read_table(io.BytesIO((folder / "files.parquet").read_bytes()))
     assert ledger["accepted"].to_pylist() == [record["accepted"] for record in files]

@@ -10,11 +10,12 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 
 from features.deduplication import DUPLICATE_REASONS, SUPERSEDED
 from features.ingest import IngestConfig
-from flows import lake_update
-from flows.lake import VERSION, Lake, LakeError, MonthRecord, month_file
+from flows import lake_update, months
+from flows.lake import VERSION, Lake, LakeError, MonthRecord, month_file, month_files
 from flows.lake_update import IngestResult, update_lake
 from flows.months import MonthWork, resolve_month
 from flows.publishing import latest
@@ -159,7 +160,43 @@ def test_accounts_are_what_counting_the_parquet_gives(tmp_path: Path) -> None:
         rows = pl.read_parquet(path)
         assert dict(rows["file"].value_counts().rows()) == record.accepted
         assert rows["event_date"].dt.month_start().unique().to_list() == [month]
-        assert sha256(path) == record.sha256["events"]
+        assert [sha256(path)] == record.sha256["events"]
+
+
+@settings(max_examples=15, deadline=None)
+@given(rows_a_part=st.integers(1, 6), order=st.permutations(range(4)))
+def test_months_in_parts_hold_what_whole_ones_do_in_whatever_order_files_come(
+    tmp_path_factory: pytest.TempPathFactory, rows_a_part: int, order: list[int]
+) -> None:
+    folder = tmp_path_factory.mktemp("parts")
+    files = write_versions(folder / "raw")
+    names = (YEARLY, EARLIER, DAILY, OTHER)
+    whole = bring(folder / "whole", *(files[name, 0] for name in names)).lake
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(months, "ROWS_A_PART", rows_a_part)
+        bring(folder / "grown", files[names[order[0]], 1])
+        for i in order:
+            grown = bring(folder / "grown", files[names[i], 0]).lake
+        parts = bring(folder / "parts", *(files[name, 0] for name in names)).lake
+    assert digests(grown) == digests(parts)
+    assert in_order(grown) == in_order(parts)
+    for kind in ("events", "duplicates"):
+        one, other = (
+            pl.read_parquet(lake / kind / "**" / "*.parquet", hive_partitioning=False)
+            for lake in (whole, parts)
+        )
+        assert_frame_equal(one, other)
+    was, now = Lake.read(whole), Lake.read(parts)
+    assert now.days == was.days
+    assert now.files == was.files
+    for month, record in now.months.items():
+        assert replace(record, sha256={}) == replace(was.months[month], sha256={})
+        paths = month_files(parts, "events", month, record)
+        assert [sha256(path) for path in paths] == record.sha256["events"]
+        assert sorted((parts / "events" / f"month={month:%Y-%m}").glob("*")) == paths
+        for path in paths:
+            part = pl.read_parquet(path)
+            assert part.height <= rows_a_part or part["event_date"].n_unique() == 1
 
 
 def test_keys_are_unique_across_the_lake(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.cube import Cube
-from features.preparation import Prepared, prepare
+from features.preparation import Preparation, Prepared, prepare
 from features.representation import Representation, common_volume, represent, restore
 from features.split import PARTS, Split, SplitConfig
 from features.transforms import TransformConfig, undifference
@@ -286,7 +286,8 @@ def test_windows_are_those_found_by_trying_each_in_the_part_of_their_steps(
     seed: int, busy: float
 ) -> None:
     cube = make_cube(seed, busy=busy)
-    prepared = make_ready(cube, TransformConfig())
+    # Also where some part has no window at all, which `prepare` refuses.
+    prepared = Preparation.fit(cube, windows=WINDOWS, split=SPLIT).apply(cube)
     wanted = naive.find_windows(cube.exposure, WINDOWS)
     assert prepared.windows.index.tolist() == [[entity, start] for entity, start, _ in wanted]
     for part in PARTS:
@@ -295,6 +296,37 @@ def test_windows_are_those_found_by_trying_each_in_the_part_of_their_steps(
             for entity, start, _ in wanted
             if naive.part_of_window(start, 3, prepared.split) == part
         ]
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=st.integers(0, 1000),
+    transform=TRANSFORMS.filter(lambda transform: not transform.difference),
+    first=st.integers(0, 20),
+    n_steps=st.integers(4, 20),
+)
+def test_steps_prepared_apart_are_as_prepared_among_all(
+    seed: int, transform: TransformConfig, first: int, n_steps: int
+) -> None:
+    cube = make_cube(seed)
+    preparation = Preparation.fit(cube, windows=WINDOWS, split=SPLIT, transform=transform)
+    whole, some = preparation.apply(cube), slice(first, first + n_steps)
+    part = replace(
+        cube,
+        values=cube.values[:, some],
+        exposure=cube.exposure[:, some],
+        steps=cube.steps[some],
+    )
+    apart = preparation.apply(part)
+    assert np.array_equal(apart.values, whole.values[:, some])
+    assert np.array_equal(apart.observed, whole.observed[:, some])
+    inside = (whole.windows.index[:, 1] >= first) & (
+        whole.windows.index[:, 1] + WINDOWS.length <= first + len(part.steps)
+    )
+    assert (apart.windows.index + np.array([0, first])).tolist() == whole.windows.index[
+        inside
+    ].tolist()
+    assert apart.parts.tolist() == whole.parts[inside].tolist()
 
 
 def test_preparing_changes_nothing_in_the_cube() -> None:

@@ -7,8 +7,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from features.deduplication import resolve_duplicates
-from features.ingest import StagedFile, read_staged, stage_file
+from features.deduplication import REPORT_KEY, resolve_duplicates
+from features.ingest import IngestConfig, StagedFile, read_staged, stage_file
+from flows.lake import Lake
+from flows.lake_update import update_lake
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 FILES = sorted(DATA.rglob("*.zip"))
@@ -78,3 +80,14 @@ def test_rows_are_events_or_duplicates_and_keys_are_unique(
     place = ["file", "line"]
     parted = pl.concat([events.select(place), duplicates.select(place)])
     assert parted.n_unique() == rows.height
+
+
+def test_a_quarter_of_the_rows_of_daily_files_are_further_reports(tmp_path: Path) -> None:
+    daily = sorted((DATA / "icews_daily").glob("*.zip"))[:30]
+    config = IngestConfig(one_report_a_day=True)
+    lake = Lake.read(update_lake(tmp_path / "lake", daily, config).lake)
+    lines = sum(record.staged.lines for record in lake.files.values())
+    further = sum(record.duplicates["another report"] for record in lake.files.values())
+    assert 0.2 < further / lines < 0.3
+    events = pl.read_parquet(tmp_path / "lake" / "latest" / "events" / "**" / "*.parquet")
+    assert not events.select(REPORT_KEY).is_duplicated().any()

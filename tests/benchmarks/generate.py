@@ -34,7 +34,7 @@ def write_day(folder: Path, rows_before: int, day: int) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     a_day = ROWS_PER_YEAR // 365
     first = rows_before + day * a_day
-    last = FIRST_DAY + timedelta(days=first * 365 // ROWS_PER_YEAR + 1)
+    last = FIRST_DAY + timedelta(days=rows_before * 365 // ROWS_PER_YEAR + day + 1)
     path = folder / f"{last:%Y%m%d}-icews-events.tab"
     write_events(path, a_day, first=first)
     return path

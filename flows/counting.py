@@ -109,10 +109,7 @@ def count_month(work: MonthCounting) -> None:
     others = sorted(
         work.place.parent.glob(f"{work.month:%Y-%m}-*"), key=lambda path: path.stat().st_mtime
     )
-    if others:
-        counts = _count_changes(work, others[-1])
-    else:
-        counts = _count(work, _events(work))
+    counts = _count_changes(work, others[-1]) if others else _count(work, _events(work))
     with whole_folder(work.place) as target:
         write_counts(counts, target)
         days = {str(day): digest for day, digest in work.days.items()}

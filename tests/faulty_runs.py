@@ -24,7 +24,7 @@ from flows.counting import CountStore
 from flows.lake import Lake
 from flows.lake_update import update_lake
 from flows.locking import sole_run
-from flows.publishing import saying_if_full, sweep_unfinished
+from flows.publishing import latest, saying_if_full, sweep_unfinished
 
 Kind = Literal["moment", "change", "size", "full", "refused", "limit"]
 WRITERS = ("polars parquet", "polars ipc", "pyarrow", "bytes", "copies")
@@ -109,6 +109,32 @@ class Ended:
             return "before all"
         found = (name for pattern, name in _PLACES.items() if re.search(pattern, self.last))
         return next(found, self.last)
+
+
+def update_once(data: Path, source: Path) -> None:
+    """Do what the update flow does, without Prefect, for countries by week."""
+    import torch  # seconds to import, and threads that must not be there when processes fork
+
+    from flows.rescoring import publish_changes
+    from flows.scorer import SCORER, Scorer
+
+    torch.set_num_threads(1)
+    dataset = data / "published" / "country-week"
+    with sole_run(data, doing="an update"):
+        sweep_unfinished(data)
+        result = update_lake(data / "lake", [source], IngestConfig())
+        folder, lake = latest(dataset), Lake.read(result.lake)
+        assert folder is not None
+        scorer = Scorer.load(folder / SCORER)
+        config = scorer.config
+        store = CountStore(
+            root=data / "counts",
+            entity=config.entity,
+            step=config.step,
+            fields=config.vocabulary.fields,
+        )
+        store.count(lake)
+        publish_changes(scorer, lake, store, dataset, device="cpu")
 
 
 def run_once(data: Path, source: Path, *, wait: float = 60) -> None:

@@ -3,39 +3,16 @@
 import shutil
 from pathlib import Path
 
-import torch
-
-from features.ingest import IngestConfig
-from flows.aggregate import count_store
-from flows.lake import Lake
-from flows.lake_update import update_lake
-from flows.locking import sole_run
 from flows.partitions import KEYS, scan_table
 from flows.published_state import PublishedState
-from flows.publishing import latest, sweep_unfinished
-from flows.rescoring import publish_changes
+from flows.publishing import latest
 from flows.scorer import SCORER, Scorer
-from tests.faulty_runs import Fault, run_apart
+from tests.faulty_runs import Fault, run_apart, update_once
 from tests.icews_files import digests
 from tests.kill_scene import unfinished
 from tests.test_rescoring import DATASET, Case
 
-N_KILLS = 12
-
-
-def update_once(data: Path, source: Path) -> None:
-    """Do what the update flow does, without Prefect."""
-    torch.set_num_threads(1)
-    dataset = data / DATASET
-    with sole_run(data, doing="update"):
-        sweep_unfinished(data)
-        found = update_lake(data / "lake", [source], IngestConfig())
-        folder = latest(dataset)
-        assert folder is not None
-        scorer, lake = Scorer.load(folder / SCORER), Lake.read(found.lake)
-        store = count_store(scorer.config.model_copy(update={"data": data}))
-        store.count(lake)
-        publish_changes(scorer, lake, store, dataset, device="cpu")
+N_KILLS = 6
 
 
 def published(data: Path) -> dict[str, str]:
@@ -70,7 +47,7 @@ def test_a_killed_update_leaves_what_is_published_and_the_next_one_goes_on(
         data = tmp_path / f"killed-{i}"
         shutil.copytree(before, data, symlinks=True)
         at = (i + 1) * undisturbed.changes // (N_KILLS + 1)
-        killed = run_apart(data, source, Fault("change", at), run=update_once)
+        killed = run_apart(data, source, Fault(kind="change", at=at), run=update_once)
         assert killed.code == -9, killed
         assert published(data) in (old, new), killed
         mended = run_apart(data, source, run=update_once)

@@ -34,7 +34,7 @@ COUNTRIES = ("Valmora", "Kestria", "Ardovia")
 CODES = ("010", "042", "190", "141", "036")
 N_WEEKS = 70
 LENGTH = 4
-DATASET = "published"
+DATASET = "published/country-week"
 
 
 def write_days(path: Path, days: list[date], seed: int, *, per_day: int = 6) -> Path:

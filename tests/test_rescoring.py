@@ -165,7 +165,10 @@ def assert_same(one: Path, other: Path) -> None:
         tables = [scan_table(folder, name).sort(KEYS[name]).collect() for folder in (one, other)]
         for table in tables:
             assert table.height > 0
-        assert_frame_equal(*(drop(table) for table in tables), rel_tol=2e-3, abs_tol=2e-4)
+        assert_frame_equal(*(drop(table) for table in tables), rel_tol=1e-4, abs_tol=1e-5)
+        if "p_value" in tables[0]:  # by ranks here, of which a rounding may move one
+            found = [table["p_value"].to_numpy() for table in tables]
+            np.testing.assert_allclose(*found, atol=0.03, equal_nan=True)
         files = [sorted(path.name for path in (f / name).iterdir()) for f in (one, other)]
         assert files[0] == files[1]
 

@@ -146,7 +146,7 @@ def increment(daily: Path, out: Path) -> None:
     """Bring a day into a lake, count it, and write the proportions of the years it touches."""
     from features.ingest import IngestConfig
     from features.vocabulary import Vocabulary
-    from flows.counting import CountStore, months_between
+    from flows.counting import CountStore, months_between, steps_of
     from flows.lake import Lake
     from flows.lake_update import update_lake
     from flows.proportions import StepBounds, end_of, write_year
@@ -160,7 +160,7 @@ def increment(daily: Path, out: Path) -> None:
     ends = [store.counts(lake, [month]) for month in (months[0], months[-1])]
     bounds = StepBounds.of([part for part in ends if part is not None])
     vocabulary = Vocabulary.from_json((out / "vocabulary.json").read_text())
-    for year in sorted({day.year for day in found.days}):
+    for year in sorted({start.year for start in steps_of(found.days, "week")}):
         from datetime import date
 
         own = months_between(date(year, 1, 1), end_of(date(year, 12, 31), "week"))

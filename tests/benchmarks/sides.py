@@ -88,7 +88,7 @@ class StageClock:
         self.peak_mb: dict[str, float] = {}
         self._booked = 0.0
         for name, module, function in (
-            ("check lines", tables, "_checked"),
+            ("count tabs", tables, "_tabs_before"),
             ("parse", Adapter, "read_block"),
             ("canonical", ingest, "canonical_events"),
             ("write staged", ingest, "_write_staged"),

@@ -17,6 +17,7 @@ from flows.cli_parts import (
     app,
     load,
     prepare_prefect,
+    report,
     say,
 )
 
@@ -55,13 +56,7 @@ def run(
     from flows.pipeline import run as pipeline  # noqa: PLC0415
     from flows.summary import print_summary  # noqa: PLC0415
 
-    try:
-        result = pipeline(settings)
-    except Exception as error:
-        say(f"the run failed: {error}")
-        return FAILED
-    print_summary(result)
-    return 0
+    return report("run", lambda: pipeline(settings), print_summary)
 
 
 @app.command
@@ -87,13 +82,7 @@ def update(
     from flows.summary import print_update  # noqa: PLC0415
     from flows.update import update as flow  # noqa: PLC0415
 
-    try:
-        result = flow(settings)
-    except Exception as error:
-        say(f"the update failed: {error}")
-        return FAILED
-    print_update(result)
-    return 0
+    return report("update", lambda: flow(settings), print_update)
 
 
 @app.command
@@ -114,13 +103,7 @@ def ingest(
     from flows.ingest import ingest as flow  # noqa: PLC0415
     from flows.summary import print_ingested  # noqa: PLC0415
 
-    try:
-        result = flow(settings, tuple(again or ()))
-    except Exception as error:
-        say(f"the ingestion failed: {error}")
-        return FAILED
-    print_ingested(result)
-    return 0
+    return report("ingestion", lambda: flow(settings, tuple(again or ())), print_ingested)
 
 
 @app.command
@@ -169,16 +152,14 @@ def experiments(
     make = ExperimentsConfig.quick if quick else ExperimentsConfig
     settings = make(data=data, seeds=seeds)
     prepare_prefect(data)
+    from flows.experiments import ExperimentsResult, print_goals  # noqa: PLC0415
     from flows.experiments import experiments as flow  # noqa: PLC0415
-    from flows.experiments import print_goals  # noqa: PLC0415
 
-    try:
-        result = flow(settings)
-    except Exception as error:
-        say(f"the experiments failed: {error}")
-        return FAILED
-    print_goals(result)
-    return 0 if result.all_reached else FAILED
+    def show(result: ExperimentsResult) -> int:
+        print_goals(result)
+        return 0 if result.all_reached else FAILED
+
+    return report("experiments", lambda: flow(settings), show)
 
 
 def main() -> None:

@@ -2,10 +2,11 @@
 
 import os
 import tomllib
+from collections.abc import Callable
 from datetime import date
 from importlib.metadata import version as version_of
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from cyclopts import App, Parameter
 from rich.console import Console
@@ -15,6 +16,8 @@ app = App(
     help="Embeddings and reconstruction errors for event time series.",
     version=lambda: version_of("foreshock"),
 )
+
+T = TypeVar("T")
 
 BAD_INPUT = 2
 FAILED = 1
@@ -94,6 +97,26 @@ def day(text: str | None) -> date | None:
 def say_written(folder: Path) -> None:
     """Say where something was written."""
     Console().print(f"Written to {folder}", style="bold", markup=False, soft_wrap=True)
+
+
+def report(what: str, run: Callable[[], T], show: Callable[[T], int | None]) -> int:
+    """Run a flow and show what it came to, or say why it failed; return the exit code.
+
+    Parameters
+    ----------
+    what
+        Of what it is said that it failed.
+    run
+        Runs the flow.
+    show
+        Prints its result; may return an exit code other than 0.
+    """
+    try:
+        result = run()
+    except Exception as error:
+        say(f"the {what} failed: {error}")
+        return FAILED
+    return show(result) or 0
 
 
 def say(message: str) -> None:

@@ -8,7 +8,6 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from flows.cli_parts import (
-    FAILED,
     ConfigFile,
     Settings,
     Source,
@@ -16,7 +15,7 @@ from flows.cli_parts import (
     day,
     load,
     prepare_prefect,
-    say,
+    report,
     say_written,
 )
 
@@ -66,16 +65,14 @@ def compare(
     if events is not None:
         read_dated_events(events)
     prepare_prefect(settings.run.data)
+    from flows.comparison import ComparisonResult  # noqa: PLC0415
     from flows.comparison import compare as flow  # noqa: PLC0415
 
-    try:
-        result = flow(settings)
-    except Exception as error:
-        say(f"the comparison failed: {error}")
-        return FAILED
-    Console().print(result.table, markup=False, soft_wrap=True)
-    say_written(result.folder)
-    return 0
+    def show(result: ComparisonResult) -> None:
+        Console().print(result.table, markup=False, soft_wrap=True)
+        say_written(result.folder)
+
+    return report("comparison", lambda: flow(settings), show)
 
 
 @app.command
@@ -168,13 +165,7 @@ def evaluate(
     from flows.evaluation import evaluate as flow  # noqa: PLC0415
     from flows.evaluation import print_evaluation  # noqa: PLC0415
 
-    try:
-        result = flow(settings)
-    except Exception as error:
-        say(f"the evaluation failed: {error}")
-        return FAILED
-    print_evaluation(result)
-    return 0
+    return report("evaluation", lambda: flow(settings), print_evaluation)
 
 
 @app.command
@@ -196,10 +187,4 @@ def benchmark(
     from flows.benchmark import benchmark as flow  # noqa: PLC0415
     from flows.benchmark import print_benchmark  # noqa: PLC0415
 
-    try:
-        result = flow(settings)
-    except Exception as error:
-        say(f"the benchmark failed: {error}")
-        return FAILED
-    print_benchmark(result)
-    return 0
+    return report("benchmark", lambda: flow(settings), print_benchmark)

@@ -67,8 +67,8 @@ class CountStore:
         """Return the folder of the counts of a month with these events."""
         return self.folder / f"{month:%Y-%m}-{record.digest}"
 
-    def missing(self, lake: Lake, months: Sequence[date] | None = None) -> list[MonthCounting]:
-        """Say which months of a lake are to be counted, of those given or of all."""
+    def missing(self, lake: Lake) -> list[MonthCounting]:
+        """Say which months of a lake are to be counted."""
         assert lake.folder is not None
         return [
             MonthCounting(
@@ -81,9 +81,7 @@ class CountStore:
                 fields=self.fields,
             )
             for month, record in lake.months.items()
-            if record.days
-            and (months is None or month in months)
-            and not self.place(month, record).exists()
+            if record.days and not self.place(month, record).exists()
         ]
 
     def counts(self, lake: Lake, months: Sequence[date] | None = None) -> Counts | None:
@@ -95,11 +93,9 @@ class CountStore:
         ]
         return merge_counts(parts) if parts else None
 
-    def count(
-        self, lake: Lake, months: Sequence[date] | None = None, *, run_all: RunAll = in_turn
-    ) -> list[date]:
+    def count(self, lake: Lake, *, run_all: RunAll = in_turn) -> list[date]:
         """Count what is missing; return the months that were counted."""
-        missing = self.missing(lake, months)
+        missing = self.missing(lake)
         run_all(count_month, missing, stage="Counting events", weight=lambda _: 1.0)
         return [work.month for work in missing]
 

@@ -41,7 +41,7 @@ def print_ingested(result: IngestResult, console: Console | None = None) -> None
 
 
 def print_update(result: UpdateResult, console: Console | None = None) -> None:
-    """Print what an update read and scored, and which of the steps scored anew stand out."""
+    """Print what an update read and scored, and which of all published steps stand out."""
     _console(console).print(
         Group(
             _ingested(result.ingested),
